@@ -1,0 +1,119 @@
+"""What every data set of the course is: a `Split`; and `batches`, its mini-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from labsupport.values import check_count, check_generator, holds
+
+__all__ = ["Split", "batches"]
+
+Pair = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """A data set in three parts.
+
+    Attributes:
+        train, valid, test: pairs (x, y). x has shape (n, …) with the same … in all parts, y shape (n,)
+            or (n, …) for regression. Each part has n >= 1; all parts share device and dtypes.
+        class_names: name of class k at place k; empty for regression.
+    Raises:
+        ValueError: the parts do not fit each other, or a label names no class.
+    """
+
+    train: Pair
+    valid: Pair
+    test: Pair
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "class_names", tuple(self.class_names))
+        for name, pair in self._parts():
+            _check_pair(f"Split: {name}", pair)
+            object.__setattr__(self, name, tuple(pair))
+            for a, b, which in zip(pair, self.train, "xy", strict=True):
+                if (a.shape[1:], a.dtype, a.device) != (b.shape[1:], b.dtype, b.device):
+                    raise ValueError(f"Split: {which} of {name} must fit train's ({_kind(b)}), got {_kind(a)}")
+        if self.class_names:
+            self._check_labels()
+
+    def _parts(self) -> tuple[tuple[str, Pair], ...]:
+        return ("train", self.train), ("valid", self.valid), ("test", self.test)
+
+    def _check_labels(self) -> None:
+        num_classes = len(self.class_names)
+        for name, (_, y) in self._parts():
+            if y.dtype != torch.int64 or y.ndim != 1:
+                raise ValueError(f"Split: y of {name} must be int64 of shape (n,) beside class_names, got {_kind(y)}")
+            if not holds((y >= 0) & (y < num_classes)):
+                worst = int(y.min() if y.min() < 0 else y.max())
+                raise ValueError(f"Split: labels of {name} must be in 0 … {num_classes - 1}, got {worst}")
+
+    def to(self, target: torch.device | torch.dtype | str) -> Split:
+        """The same split on another device, or with its floating-point tensors in another dtype.
+
+        Args:
+            target: a device ("cuda", torch.device("cpu")) or a floating dtype (torch.float64); integers keep theirs.
+        """
+        if isinstance(target, torch.dtype) and not target.is_floating_point:
+            raise ValueError(f"Split.to: target must be a device or a floating-point dtype, got {target}")
+
+        def move(tensor: Tensor) -> Tensor:
+            keep = isinstance(target, torch.dtype) and not tensor.is_floating_point()
+            return tensor if keep else tensor.to(target)
+
+        return replace(self, **{name: (move(x), move(y)) for name, (x, y) in self._parts()})
+
+    def flat(self) -> Split:
+        """The same split with each x flattened to shape (n, features), as `models.mlp` wants it."""
+        return replace(self, **{name: (x.flatten(1), y) for name, (x, y) in self._parts()})
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes; 0 for regression."""
+        return len(self.class_names)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {len(x)}" for name, (x, _) in self._parts())
+        classes = f", {self.num_classes} classes" if self.class_names else ""
+        return f"Split({sizes}, x {_kind(self.train[0])[1:]}{classes})"
+
+
+def _kind(tensor: Tensor) -> str:
+    shape = "×".join(str(size) for size in tensor.shape[1:]) or "scalar"
+    return f" {shape} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
+
+
+def _check_pair(where: str, pair: object) -> None:
+    two = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)
+    if not two:
+        raise ValueError(f"{where} must be a pair (x, y) of tensors, got {type(pair).__name__}")
+    x, y = pair
+    if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or len(x) < 1:
+        shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
+        raise ValueError(f"{where} must have as many x as y, at least 1, got shapes {shapes}")
+
+
+def batches(x: Tensor, y: Tensor, batch_size: int, *, generator: torch.Generator) -> Iterator[Pair]:
+    """One epoch of shuffled mini-batches: each example once, the last batch possibly shorter.
+
+    The order is drawn when this is called, so two calls made before either is used do not disturb each other.
+
+    Args:
+        x, y: tensors of n >= 1 rows.
+        batch_size: examples in a batch; >= 1. Larger than n gives one batch of n.
+        generator: draws the order, on its own device.
+    Returns:
+        An iterator of pairs (x, y) on the inputs' device.
+    """
+    _check_pair("batches: (x, y)", (x, y))
+    size = check_count("batches", "batch_size", batch_size)
+    check_generator("batches", generator)
+    order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
+    return ((x[rows], y[rows]) for rows in order.split(size))

@@ -1,0 +1,70 @@
+"""How long a network with small starting weights stands still: full-batch descent over many starts at once."""
+
+import itertools
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = ["losses", "plateau_length"]
+
+
+def losses(
+    x: Tensor, y: Tensor, *, num_layers: int, scale: float, replicas: int, lr: float, num_steps: int, width: int = 24,
+    generator: torch.Generator,
+) -> Tensor:  # fmt: skip
+    """Training loss of tanh networks without biases, from weights N(0, scale²/fan_in), by full-batch descent.
+
+    Args:
+        x: (examples, inputs), floating; its device and dtype are the run's.
+        y: (examples,) class numbers.
+        num_layers: weight matrices, >= 1; between them tanh.
+        scale: of the starting weights, > 0; 1 keeps the size of a signal at the start, 0 is the critical point itself.
+        replicas: independent starts, trained together.
+        lr: learning rate, > 0.
+        num_steps: updates, >= 1.
+        width: units in each hidden layer.
+    Returns:
+        (replicas, num_steps) mean cross-entropies, in nats, each before its update.
+    Raises:
+        ValueError: a bound above is broken, or the shapes of x and y do not fit.
+    """
+    if x.ndim != 2 or y.shape != x.shape[:1] or not x.is_floating_point():
+        raise ValueError(f"losses: x, y must be (examples, inputs), (examples,), got {list(x.shape)}, {list(y.shape)}")
+    for name, value in (("num_layers", num_layers), ("replicas", replicas), ("num_steps", num_steps), ("width", width)):
+        if value < 1:
+            raise ValueError(f"losses: {name} must be >= 1, got {value}")
+    for name, value in (("scale", scale), ("lr", lr)):
+        if not 0 < value < math.inf:
+            raise ValueError(f"losses: {name} must be > 0 and finite, got {value}")
+    sizes = [x.shape[1], *[width] * (num_layers - 1), int(y.max()) + 1]
+    weights = [
+        torch.randn(replicas, a, b, generator=generator, dtype=x.dtype, device=generator.device).to(x.device)
+        * (scale / math.sqrt(a))
+        for a, b in itertools.pairwise(sizes)
+    ]
+    curve = torch.empty(replicas, num_steps, dtype=x.dtype, device=x.device)
+    for t in range(num_steps):
+        curve[:, t], gradients = _loss_and_gradients(weights, x, y)
+        weights = [weight - lr * gradient for weight, gradient in zip(weights, gradients, strict=True)]
+    return curve
+
+
+def plateau_length(curves: Tensor, *, below: float) -> Tensor:
+    """First step at which each loss curve (replicas, steps) lies below `below`; infinite where it never does."""
+    if curves.ndim != 2:
+        raise ValueError(f"plateau_length: curves must be (replicas, steps), got {tuple(curves.shape)}")
+    under = curves < below
+    first = under.int().argmax(dim=1).double()
+    return torch.where(under.any(dim=1), first, torch.full_like(first, math.inf))
+
+
+def _loss_and_gradients(weights: list[Tensor], x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+    weights = [weight.detach().requires_grad_() for weight in weights]
+    signal = x.expand(len(weights[0]), -1, -1)
+    for weight in weights[:-1]:
+        signal = torch.tanh(signal @ weight)
+    log_probabilities = torch.log_softmax(signal @ weights[-1], dim=-1)
+    index = y.expand(len(signal), -1).unsqueeze(-1)
+    per_replica = -log_probabilities.gather(-1, index).mean(dim=(1, 2))
+    return per_replica.detach(), torch.autograd.grad(per_replica.sum(), weights)

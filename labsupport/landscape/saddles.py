@@ -1,0 +1,263 @@
+"""Critical points: what the Hessian says of them, and how long walkers take to leave them.
+
+A *critical point* has gradient zero. Its *index* is the number of negative eigenvalues of the Hessian. A
+saddle is *strict* when the index is at least 1: then some direction leads down at second order.
+"""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "Inertia", "Walkers", "ball_when_flat", "escape_time", "first_passage", "hessian", "in_directions",
+    "inertia", "isotropic", "kind", "multiplicative", "start", "step", "walk",
+]  # fmt: skip
+
+Noise = Callable[[Tensor, int, torch.Generator], Tensor]
+
+
+class Inertia(NamedTuple):
+    """How many eigenvalues of a symmetric matrix are negative (the *index*), zero and positive."""
+
+    negative: int
+    zero: int
+    positive: int
+
+
+class Walkers(NamedTuple):
+    """Replicas that descend the same function: position and velocity, both (replicas, dim)."""
+
+    position: Tensor
+    velocity: Tensor
+
+
+def hessian(f: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
+    """The (dim, dim) matrix of second derivatives of `f` at `point` (dim,), made exactly symmetric.
+
+    Raises:
+        ValueError: `point` is not a vector of floating numbers, or `f` does not return one number.
+    """
+    if point.ndim != 1 or not point.is_floating_point():
+        raise ValueError(f"hessian: point must be a floating (dim,) tensor, got {point.dtype} {tuple(point.shape)}")
+    if f(point).numel() != 1:
+        raise ValueError(f"hessian: f must return one number, got shape {tuple(f(point).shape)}")
+    matrix = torch.func.jacrev(torch.func.jacrev(lambda x: f(x).reshape(())))(point)
+    return (matrix + matrix.mT) / 2
+
+
+def inertia(matrix: Tensor, *, tolerance: float = 1e-9) -> Inertia:
+    """Signs of the eigenvalues of a symmetric matrix (dim, dim), solved in float64.
+
+    Args:
+        tolerance: eigenvalues within `tolerance` × the largest magnitude count as zero.
+    Raises:
+        ValueError: not square, not symmetric, not finite, or tolerance < 0.
+    """
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
+        raise ValueError(f"inertia: matrix must be square (dim, dim), got {tuple(matrix.shape)}")
+    if not tolerance >= 0:
+        raise ValueError(f"inertia: tolerance must be >= 0, got {tolerance}")
+    matrix = matrix.double()
+    if not matrix.isfinite().all():
+        raise ValueError("inertia: matrix must be finite, got NaN or infinity")
+    if not torch.allclose(matrix, matrix.mT, rtol=1e-5, atol=1e-5 * float(matrix.abs().max())):
+        raise ValueError("inertia: matrix must be symmetric, got one that differs from its transpose")
+    values = torch.linalg.eigvalsh(matrix)
+    small = tolerance * values.abs().max()
+    negative, positive = int((values < -small).sum()), int((values > small).sum())
+    return Inertia(negative, len(values) - negative - positive, positive)
+
+
+def kind(signs: Inertia) -> str:
+    """What the second derivatives say of a critical point with these signs.
+
+    "strict saddle" (some direction leads down), "maximum" (every direction does), "minimum" (every one leads up),
+    or "undecided": no negative eigenvalue but some zeros, where second derivatives cannot tell.
+    """
+    if signs.negative:
+        return "strict saddle" if signs.zero or signs.positive else "maximum"
+    return "undecided" if signs.zero else "minimum"
+
+
+def escape_time(offset: float, *, curvature: float, lr: float, radius: float = 1.0, momentum: float = 0.0) -> float:
+    """Steps until a walker `offset` from a quadratic saddle's ridge is `radius` away along the escape direction.
+
+    Each step multiplies the distance by the largest root r of r² − (1 + momentum + lr·|h|) r + momentum = 0,
+    which is 1 + lr·|h| without momentum; so the time is log(radius / offset) / log r. (With momentum the first
+    steps, while the velocity builds up, come on top.)
+
+    Args:
+        offset: distance to the ridge, > 0 (from 0 the time is infinite) and < radius.
+        curvature: eigenvalue h of the escape direction, < 0.
+        lr: learning rate, > 0.
+        momentum: torch's ρ in v = ρ v + g, in [0, 1).
+    Raises:
+        ValueError: a bound above is broken.
+    """
+    if not 0 < offset < radius:
+        raise ValueError(f"escape_time: offset must lie in (0, radius = {radius}), got {offset}")
+    if not curvature < 0:
+        raise ValueError(f"escape_time: curvature must be < 0, got {curvature}")
+    _check_rates("escape_time", lr, momentum)
+    half = (1 + momentum - lr * curvature) / 2
+    return math.log(radius / offset) / math.log(half + math.sqrt(half**2 - momentum))
+
+
+def start(position: Tensor) -> Walkers:
+    """Walkers at rest at `position` (replicas, dim).
+
+    Raises:
+        ValueError: not (replicas, dim), not floating, or not finite.
+    """
+    if position.ndim != 2 or not position.is_floating_point():
+        raise ValueError(
+            f"start: position must be a floating (replicas, dim) tensor, got {position.dtype} {tuple(position.shape)}"
+        )
+    return Walkers(position, torch.zeros_like(position))
+
+
+def step(walkers: Walkers, gradient: Tensor, *, lr: float, momentum: float = 0.0) -> Walkers:
+    """One update in torch's form: v ← ρ v + g, θ ← θ − η v. `gradient` is (replicas, dim)."""
+    velocity = momentum * walkers.velocity + gradient
+    return Walkers(walkers.position - lr * velocity, velocity)
+
+
+def isotropic(std: float) -> Noise:
+    """Adds independent N(0, std²) to every component of the gradient."""
+    return lambda gradient, t, generator: gradient + std * _normal(gradient, generator)
+
+
+def in_directions(directions: Tensor, std: float) -> Noise:
+    """Adds N(0, std²) along each column of `directions` (dim, k), orthonormal, and nothing elsewhere.
+
+    Raises:
+        ValueError: the columns are not orthonormal.
+    """
+    gram = directions.mT @ directions if directions.ndim == 2 else None
+    if gram is None or not torch.allclose(gram, torch.eye(len(gram), dtype=gram.dtype, device=gram.device), atol=1e-5):
+        raise ValueError(f"in_directions: directions must have orthonormal columns, got {tuple(directions.shape)}")
+
+    def noisy(gradient: Tensor, t: int, generator: torch.Generator) -> Tensor:
+        coefficients = _normal(gradient[:, :1].expand(-1, directions.shape[1]), generator)
+        return gradient + std * coefficients @ directions.mT
+
+    return noisy
+
+
+def multiplicative(std: float) -> Noise:
+    """Scales every component of the gradient by 1 + N(0, std²): no noise where the gradient is zero."""
+    return lambda gradient, t, generator: gradient * (1 + std * _normal(gradient, generator))
+
+
+def ball_when_flat(radius: float, *, threshold: float, every: int, lr: float) -> Noise:
+    """Perturbed descent: where the gradient is small, a jump drawn uniformly from a ball, at most each `every` steps.
+
+    Args:
+        radius: of the ball, in the units of the position.
+        threshold: gradient norm at or below which a walker is moved.
+        every: steps between two perturbations, >= 1.
+        lr: the learning rate of the descent (the jump is divided by it, since it enters through the gradient).
+    Source: Jin, Ge, Netrapalli, Kakade, Jordan 2017, arXiv:1703.00887, algorithm 1.
+    """
+    if every < 1:
+        raise ValueError(f"ball_when_flat: every must be >= 1, got {every}")
+
+    def noisy(gradient: Tensor, t: int, generator: torch.Generator) -> Tensor:
+        if t % every:
+            return gradient
+        direction = torch.nn.functional.normalize(_normal(gradient, generator), dim=1)
+        length = _uniform(gradient[:, :1], generator) ** (1 / gradient.shape[1])
+        flat = gradient.norm(dim=1, keepdim=True) <= threshold
+        return torch.where(flat, gradient + radius * length * direction / lr, gradient)
+
+    return noisy
+
+
+def walk(
+    gradient: Callable[[Tensor], Tensor],
+    position: Tensor,
+    *,
+    lr: float,
+    num_steps: int,
+    momentum: float = 0.0,
+    noise: Noise | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """The positions (num_steps + 1, replicas, dim) of walkers that descend from `position` (replicas, dim)."""
+    walkers, positions = start(position), [position]
+    _check_walk("walk", lr, momentum, num_steps, noise, generator)
+    for t in range(num_steps):
+        walkers = step(walkers, _noisy(gradient, walkers, noise, t, generator), lr=lr, momentum=momentum)
+        positions.append(walkers.position)
+    return torch.stack(positions)
+
+
+def first_passage(
+    gradient: Callable[[Tensor], Tensor],
+    position: Tensor,
+    escaped: Callable[[Tensor], Tensor],
+    *,
+    lr: float,
+    max_steps: int,
+    momentum: float = 0.0,
+    noise: Noise | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """For each walker the first step after which it has escaped: (replicas,) float64, infinite if it never does.
+
+    Args:
+        gradient: positions (replicas, dim) to gradients of the same shape.
+        position: (replicas, dim) starting points.
+        escaped: positions to booleans (replicas,).
+        lr: learning rate, > 0.
+        max_steps: when to give up, >= 1.
+        momentum: torch's ρ, in [0, 1).
+        noise: what is done to the gradient at each step; it needs a `generator`.
+    Raises:
+        ValueError: a bound above is broken, or noise comes without a generator.
+    """
+    walkers = start(position)
+    _check_walk("first_passage", lr, momentum, max_steps, noise, generator)
+    steps = torch.full((len(position),), math.inf, dtype=torch.float64, device=position.device)
+    steps[escaped(position)] = 0
+    for t in range(max_steps):
+        if steps.isfinite().all():
+            break
+        walkers = step(walkers, _noisy(gradient, walkers, noise, t, generator), lr=lr, momentum=momentum)
+        steps[escaped(walkers.position) & steps.isinf()] = t + 1
+    return steps
+
+
+def _noisy(
+    gradient: Callable, walkers: Walkers, noise: Noise | None, t: int, generator: torch.Generator | None
+) -> Tensor:
+    plain = gradient(walkers.position)
+    return plain if noise is None else noise(plain, t, generator)
+
+
+def _check_rates(function: str, lr: float, momentum: float) -> None:
+    if not 0 < lr < math.inf:
+        raise ValueError(f"{function}: lr must be > 0 and finite, got {lr}")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"{function}: momentum must lie in [0, 1), got {momentum}")
+
+
+def _check_walk(
+    function: str, lr: float, momentum: float, steps: int, noise: Noise | None, generator: torch.Generator | None
+) -> None:
+    _check_rates(function, lr, momentum)
+    if steps < 1:
+        raise ValueError(f"{function}: the number of steps must be >= 1, got {steps}")
+    if noise is not None and generator is None:
+        raise ValueError(f"{function}: generator must be given with noise, got None")
+
+
+def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)
+
+
+def _uniform(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.rand(like.shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)

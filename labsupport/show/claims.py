@@ -1,0 +1,126 @@
+"""The ledger of claims: a box whose verdict is computed by a rule that was fixed before the run."""
+
+import math
+from collections.abc import Mapping
+from html import escape
+
+from labsupport.show.bundles import Bundle
+from labsupport.show.figures import require_text
+from labsupport.show.text import rounded
+
+__all__ = ["claim", "combine", "verdict"]
+
+RULES = {
+    "above": "holds if the effect, less two standard errors, lies above δ = {}",
+    "below": "holds if the effect, plus two standard errors, lies below −δ = −{}",
+    "within": "holds if the effect ± two standard errors lies within ±δ = ±{}",
+}
+MARKS = {"holds": "✓", "fails": "✗", "conditional": "◐", "undecided": "?"}
+COLORS = {"holds": "#00694e", "fails": "#a3330b", "conditional": "#7a5c00", "undecided": "#555555"}
+
+
+def verdict(effect: float, error: float, *, smallest: float, rule: str) -> str:
+    """ "holds", "fails" or "undecided": where effect ± 2 error lies with respect to ± smallest.
+
+    Args:
+        effect: the measured effect, in the unit of `smallest`.
+        error: its standard error, >= 0.
+        smallest: δ, the smallest effect that would interest anyone; >= 0 and fixed before the run.
+        rule: the side on which the claim lies: "above" δ, "below" −δ, or "within" ±δ.
+    Raises:
+        ValueError: an unknown rule, a negative or non-finite number.
+    """
+    if rule not in RULES:
+        raise ValueError(f"verdict: rule must be one of {', '.join(RULES)}, got {rule!r}")
+    for name, value in (("effect", effect), ("error", error), ("smallest", smallest)):
+        if not math.isfinite(value) or (name != "effect" and value < 0):
+            raise ValueError(f"verdict: {name} must be finite{'' if name == 'effect' else ' and >= 0'}, got {value}")
+    low, high = effect - 2 * error, effect + 2 * error
+    if rule == "below":
+        low, high = -high, -low
+    if rule == "within":
+        holds, fails = -smallest <= low and high <= smallest, low > smallest or high < -smallest
+    else:
+        holds, fails = low > smallest, high < smallest
+    return "holds" if holds else "fails" if fails else "undecided"
+
+
+def combine(verdicts: list[str]) -> str:
+    """One verdict for several conditions: "conditional" where the claim holds in some and fails in others."""
+    kinds = set(verdicts)
+    if kinds in ({"holds"}, {"fails"}):
+        return kinds.pop()
+    return "conditional" if {"holds", "fails"} <= kinds else "undecided"
+
+
+def claim(
+    name: str,
+    statement: str,
+    *,
+    source: str,
+    effect: float | Mapping[str, float],
+    error: float | Mapping[str, float],
+    smallest: float,
+    rule: str,
+    unit: str = "",
+    seeds: int = 1,
+) -> Bundle:
+    """A tested claim, as a box on the page and a row of the ledger. The verdict speaks of *here*: model, data, range.
+
+    Args:
+        name: short and unique in the book; the box's anchor is `claim-<name>`.
+        statement: the claim as its source makes it, in a sentence.
+        source: its key in references.bib.
+        effect, error: what was measured and its standard error (0 where nothing is random), or both by condition.
+        smallest, rule: see `verdict`.
+        unit: of effect, error and smallest, such as "steps".
+        seeds: number of independent runs behind each effect.
+    Raises:
+        ValueError: an empty text, conditions of effect and error that differ, or a number `verdict` refuses.
+    """
+    require_text("claim", name=name, statement=statement, source=source)
+    effects = dict(effect) if isinstance(effect, Mapping) else {"": effect}
+    errors = dict(error) if isinstance(error, Mapping) else {"": error}
+    if list(effects) != list(errors) or not effects:
+        raise ValueError(f"claim: error must name the conditions of effect, {list(effects)}, got {list(errors)}")
+    conditions = [_judged(label, float(effects[label]), float(errors[label]), smallest, rule) for label in effects]
+    record = {
+        "name": name, "statement": statement, "source": source, "rule": rule, "smallest": smallest,
+        "unit": unit, "seeds": seeds, "conditions": conditions, "verdict": combine([c["verdict"] for c in conditions]),
+    }  # fmt: skip
+    return Bundle(
+        {"text/html": _box(record), "text/plain": _line(record), "application/vnd.adaptive-training.claim+json": record}
+    )
+
+
+def _judged(label: str, effect: float, error: float, smallest: float, rule: str) -> dict:
+    said = verdict(effect, error, smallest=smallest, rule=rule)
+    text, plus_minus = rounded(effect, error)
+    return {"label": label, "effect": text, "error": plus_minus, "verdict": said}
+
+
+def _line(record: dict) -> str:
+    parts = [_measurement(c, record["unit"]) for c in record["conditions"]]
+    return f"claim {record['name']}: {record['verdict']}\n" + "\n".join(parts)
+
+
+def _measurement(condition: dict, unit: str) -> str:
+    label = f"{condition['label']}: " if condition["label"] else ""
+    random = float(condition["error"]) > 0
+    spread = f" ± {condition['error']}" if random else ""
+    return f"{label}{condition['effect']}{spread}{' ' + unit if unit else ''} — {condition['verdict']}"
+
+
+def _box(record: dict) -> str:
+    said, unit = record["verdict"], record["unit"]
+    smallest = f"{record['smallest']:g}{' ' + unit if unit else ''}"
+    items = "".join(f"<li>{escape(_measurement(c, unit))}</li>" for c in record["conditions"])
+    seeds = f" {record['seeds']} independent runs behind each figure." if record["seeds"] > 1 else ""
+    return (
+        f'<div class="claim claim-{said}" id="claim-{record["name"]}" style="border-left:5px solid {COLORS[said]};'
+        f'padding:.4em 1em;margin:1em 0"><p style="margin:.3em 0"><strong>Claim, tested: '
+        f'<span aria-hidden="true">{MARKS[said]}</span> {said}</strong></p>'
+        f'<p style="margin:.3em 0"><em>“{escape(record["statement"])}”</em></p>'
+        f'<ul style="margin:.3em 0">{items}</ul><p style="margin:.3em 0;font-size:.9em">'
+        f"Rule, fixed before the run: the claim {RULES[record['rule']].format(smallest)}.{seeds}</p></div>"
+    )

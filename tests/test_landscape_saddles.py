@@ -1,0 +1,203 @@
+"""Critical points against closed forms: signs of curvatures, escape times, and which noise lets walkers leave."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from labsupport import data
+from labsupport.landscape import plateaus, saddles
+
+DTYPE = torch.float64
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def rotated(eigenvalues, seed=0):
+    dim = len(eigenvalues)
+    basis, _ = torch.linalg.qr(torch.randn(dim, dim, generator=seeded(seed), dtype=DTYPE))
+    matrix = basis @ torch.diag(torch.tensor(eigenvalues, dtype=DTYPE)) @ basis.mT
+    return (matrix + matrix.mT) / 2
+
+
+@given(st.lists(st.sampled_from([-3.0, -0.5, 0.0, 0.25, 2.0]), min_size=1, max_size=7), st.integers(0, 99))
+def test_inertia_counts_signs_in_any_basis(eigenvalues, seed):
+    signs = saddles.inertia(rotated(eigenvalues, seed))
+    assert signs == (sum(v < 0 for v in eigenvalues), eigenvalues.count(0.0), sum(v > 0 for v in eigenvalues))
+
+
+def test_kinds():
+    assert saddles.kind(saddles.Inertia(1, 0, 1)) == "strict saddle"
+    assert saddles.kind(saddles.Inertia(1, 1, 0)) == "strict saddle"
+    assert saddles.kind(saddles.Inertia(2, 0, 0)) == "maximum"
+    assert saddles.kind(saddles.Inertia(0, 0, 2)) == "minimum"
+    assert saddles.kind(saddles.Inertia(0, 1, 1)) == "undecided"
+
+
+def test_hessian_against_the_closed_form():
+    point = torch.tensor([0.3, -0.7], dtype=DTYPE)
+    expected = torch.diag(torch.stack((torch.ones((), dtype=DTYPE), 3 * point[1] ** 2 - 1)))
+    assert torch.allclose(saddles.hessian(data.strict_saddle, point), expected, atol=1e-14)
+
+
+def test_the_chain_is_a_strict_saddle_at_depth_two_only():
+    kinds = [
+        saddles.kind(saddles.inertia(saddles.hessian(data.linear_chain, torch.zeros(d, dtype=DTYPE))))
+        for d in (2, 3, 4)
+    ]
+    assert kinds == ["strict saddle", "undecided", "undecided"]
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+def test_escape_time_is_the_walk_on_a_quadratic(momentum):
+    predicted = [saddles.escape_time(u, curvature=-0.4, lr=0.05, momentum=momentum) for u in (1e-3, 1e-9)]
+    offsets = torch.tensor([[1e-3], [1e-9]], dtype=DTYPE)
+    walked = saddles.first_passage(
+        lambda u: -0.4 * u, offsets, lambda u: u[:, 0] >= 1, lr=0.05, max_steps=5000, momentum=momentum
+    )
+    difference = (walked[1] - walked[0]).item()  # the velocity's build-up cancels
+    assert abs(difference - (predicted[1] - predicted[0])) <= 1
+    if momentum == 0:
+        assert walked.tolist() == [math.ceil(p) for p in predicted]
+
+
+def test_momentum_is_torch_s():
+    weights = torch.tensor([1.0, -2.0], dtype=DTYPE, requires_grad=True)
+    optimizer = torch.optim.SGD([weights], lr=0.1, momentum=0.8)
+    walkers = saddles.start(weights.detach().clone()[None])
+    for _ in range(5):
+        optimizer.zero_grad()
+        data.strict_saddle(weights).backward()
+        optimizer.step()
+        x, y = walkers.position.unbind(-1)
+        walkers = saddles.step(walkers, torch.stack((x, y**3 - y), -1), lr=0.1, momentum=0.8)
+    assert torch.equal(walkers.position[0], weights.detach())
+
+
+def pass_with(noise, *, replicas=64, dim=20, offset=0.0):
+    curvatures = torch.linspace(0.1, 2, dim, dtype=DTYPE)
+    curvatures[0] = -0.25
+    begin = torch.randn(replicas, dim, generator=seeded(1), dtype=DTYPE)
+    begin[:, 0] = offset
+    return saddles.first_passage(
+        lambda p: p * curvatures,
+        begin,
+        lambda p: p[:, 0].abs() > 1,
+        lr=0.1,
+        max_steps=1500,
+        noise=noise,
+        generator=seeded(2),
+    )
+
+
+def test_only_noise_along_the_way_out_helps():
+    stable = torch.eye(20, dtype=DTYPE)[:, 1:]
+    assert pass_with(None).isinf().all()
+    assert pass_with(saddles.in_directions(stable, 10.0)).isinf().all()
+    assert pass_with(saddles.multiplicative(0.5)).isinf().all()
+    assert pass_with(saddles.isotropic(1e-6)).isfinite().all()
+    assert pass_with(saddles.in_directions(torch.eye(20, dtype=DTYPE)[:, :1], 1e-6)).isfinite().all()
+    assert pass_with(saddles.ball_when_flat(0.01, threshold=0.1, every=20, lr=0.1)).isfinite().all()
+
+
+def test_a_factor_ten_in_noise_costs_the_logarithm():
+    strong, weak = pass_with(saddles.isotropic(1e-4)), pass_with(saddles.isotropic(1e-6))
+    assert abs((weak - strong).mean().item() - math.log(100) / math.log(1.025)) < 1
+
+
+def test_noise_has_the_size_it_says():
+    gradient = torch.zeros(4000, 3, dtype=DTYPE)
+    spread = saddles.isotropic(0.3)(gradient, 0, seeded()).std(0)
+    assert ((spread / 0.3 - 1).abs() < 4 / math.sqrt(2 * 4000)).all()
+    jumps = -0.1 * saddles.ball_when_flat(0.5, threshold=1.0, every=2, lr=0.1)(gradient, 0, seeded())
+    assert jumps.norm(dim=1).max() <= 0.5
+    assert abs((jumps.norm(dim=1) <= 0.25).double().mean().item() - 0.125) < 4 * math.sqrt(0.125 * 0.875 / 4000)
+    assert torch.equal(saddles.ball_when_flat(0.5, threshold=1.0, every=2, lr=0.1)(gradient, 1, seeded()), gradient)
+    assert torch.equal(
+        saddles.ball_when_flat(0.5, threshold=1.0, every=2, lr=0.1)(gradient + 9, 0, seeded()), gradient + 9
+    )
+
+
+def test_walk_and_first_passage_agree():
+    begin = torch.tensor([[1.2, 1e-3], [1.2, 0.0]], dtype=DTYPE)
+
+    def gradient(p):
+        return torch.stack((p[:, 0], p[:, 1] ** 3 - p[:, 1]), -1)
+
+    positions = saddles.walk(gradient, begin, lr=0.1, num_steps=120)
+    passed = saddles.first_passage(gradient, begin, lambda p: p[:, 1].abs() > 0.5, lr=0.1, max_steps=120)
+    assert positions.shape == (121, 2, 2)
+    assert passed[0] == (positions[:, 0, 1] > 0.5).int().argmax() and passed[1] == math.inf
+
+
+def test_plateau_losses_equal_an_ordinary_network():
+    x = torch.randn(30, 5, generator=seeded(3), dtype=DTYPE)
+    y = torch.arange(30) % 3
+    curves = plateaus.losses(
+        x, y, num_layers=3, scale=0.7, replicas=2, lr=0.2, num_steps=6, width=4, generator=seeded(4)
+    )
+    draw = seeded(4)
+    weights = [
+        torch.randn(2, a, b, generator=draw, dtype=DTYPE) * 0.7 / math.sqrt(a) for a, b in ((5, 4), (4, 4), (4, 3))
+    ]
+    one = [torch.nn.Parameter(w[1].clone()) for w in weights]
+    optimizer = torch.optim.SGD(one, lr=0.2)
+    for t in range(6):
+        loss = torch.nn.functional.cross_entropy(torch.tanh(torch.tanh(x @ one[0]) @ one[1]) @ one[2], y)
+        assert abs(loss.item() - curves[1, t].item()) < 1e-12
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def test_plateau_length():
+    curves = torch.tensor([[3.0, 2.0, 1.0], [3.0, 3.0, 3.0]])
+    assert plateaus.plateau_length(curves, below=2.5).tolist() == [1, math.inf]
+
+
+ONE = torch.zeros(1, 1, dtype=DTYPE)
+REFUSALS = {
+    "hessian: point must be a floating": lambda: saddles.hessian(data.strict_saddle, torch.zeros(2, 2)),
+    "hessian: f must return one number": lambda: saddles.hessian(lambda p: p, torch.zeros(2)),
+    "inertia: matrix must be square": lambda: saddles.inertia(torch.zeros(2, 3)),
+    "inertia: matrix must be symmetric": lambda: saddles.inertia(torch.tensor([[1.0, 2.0], [0.0, 1.0]])),
+    "inertia: matrix must be finite": lambda: saddles.inertia(torch.full((2, 2), math.nan)),
+    "inertia: tolerance": lambda: saddles.inertia(torch.eye(2), tolerance=-1),
+    "escape_time: offset": lambda: saddles.escape_time(0.0, curvature=-1, lr=0.1),
+    "escape_time: curvature": lambda: saddles.escape_time(0.1, curvature=1, lr=0.1),
+    "escape_time: lr": lambda: saddles.escape_time(0.1, curvature=-1, lr=math.nan),
+    "escape_time: momentum": lambda: saddles.escape_time(0.1, curvature=-1, lr=0.1, momentum=1),
+    "start: position": lambda: saddles.start(torch.zeros(3)),
+    "in_directions: directions must have orthonormal": lambda: saddles.in_directions(torch.ones(3, 2), 1.0),
+    "ball_when_flat: every": lambda: saddles.ball_when_flat(1.0, threshold=1, every=0, lr=0.1),
+    "walk: generator must be given": lambda: saddles.walk(
+        lambda p: p, ONE, lr=0.1, num_steps=1, noise=saddles.isotropic(1.0)
+    ),
+    "first_passage: the number of steps": lambda: saddles.first_passage(
+        lambda p: p, ONE, lambda p: p[:, 0] > 1, lr=0.1, max_steps=0
+    ),
+    "losses: x, y must be": lambda: plateaus.losses(
+        torch.zeros(3), torch.zeros(3), num_layers=1, scale=1, replicas=1, lr=1, num_steps=1, generator=seeded()
+    ),
+    "losses: scale must be > 0": lambda: plateaus.losses(
+        torch.zeros(3, 2),
+        torch.zeros(3).long(),
+        num_layers=1,
+        scale=0,
+        replicas=1,
+        lr=1,
+        num_steps=1,
+        generator=seeded(),
+    ),
+    "plateau_length: curves": lambda: plateaus.plateau_length(torch.zeros(3), below=1),
+}
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+def test_refusals(message):
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        REFUSALS[message]()

@@ -1,0 +1,148 @@
+"""What a page shows: byte-stable HTML, verdicts by the rule, numbers with their errors."""
+
+import base64
+import io
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from labsupport import plots, show
+from labsupport.show import bundles, claims
+from labsupport.show.text import rounded
+
+
+def draw(value):
+    fig, ax = plots.figure(size=(3, 2))
+    plots.series(ax, range(3), {"a": [0, value, 1]}, xlabel="x", ylabel="y")
+    return fig
+
+
+def html(bundle):
+    return bundle.data["text/html"]
+
+
+def test_figure_carries_its_texts_and_is_byte_stable():
+    first, second = (html(show.figure(draw(1), caption="c < d", alt='an "a"')) for _ in range(2))
+    assert first == second
+    assert 'alt="an &quot;a&quot;"' in first and "<figcaption" in first and "c &lt; d" in first
+    picture = Image.open(io.BytesIO(base64.b64decode(re.search(r"base64,([^\"]+)", first)[1])))
+    assert picture.size == (432, 288)
+
+
+def test_slider_stores_every_frame_with_its_own_text():
+    out = html(show.slider(draw, [0.5, 1.0, 2.0], label="height", alt=lambda v: f"peak {v}", start=1))
+    frames = json.loads(re.search(r'application/json">(.*?)</script>', out, re.S)[1])
+    assert [f["text"] for f in frames] == ["0.5", "1", "2"] and [f["alt"] for f in frames][2] == "peak 2.0"
+    assert len({f["src"] for f in frames}) == 3
+    assert 'type="range"' in out and 'alt="peak 1.0"' in out and '<label for="slider-' in out and 'value="1"' in out
+    assert out == html(show.slider(draw, [0.5, 1.0, 2.0], label="height", alt=lambda v: f"peak {v}", start=1))
+
+
+def test_slider_is_live_only_when_a_person_asks(monkeypatch, capsys):
+    assert not bundles.is_live()
+    monkeypatch.setenv("LABSUPPORT_LIVE", "1")
+    assert bundles.is_live()
+    assert show.slider(draw, [1, 2], label="height", alt="a peak") is None
+    shown = capsys.readouterr().out
+    assert "VBox" in shown and "SelectionSlider" in shown
+
+
+def test_predict_keeps_order_escapes_and_has_a_stable_id():
+    out = html(show.predict("p", "a < b?", ["yes & no", "maybe"]))
+    assert out.index("yes &amp; no") < out.index("maybe") and "a &lt; b?" in out
+    assert re.findall(r'class="predict" id="(predict-[0-9a-f]{10})" data-name="p"', out)
+    assert "localStorage" in out and "http" not in out
+
+
+def test_source_is_the_code_that_runs():
+    out = show.source(claims.verdict)
+    assert out.data["text/markdown"].startswith("`labsupport.show.claims.verdict`\n\n```python\ndef verdict(")
+
+
+def test_table_in_both_faces():
+    out = show.table({"one": [1.5, "x"], "two": [-2, "y"]}, columns=["number", "text"], corner="row")
+    assert '<th scope="col">number</th>' in html(out) and '<th scope="row">one</th><td>1.5</td><td>x</td>' in html(out)
+    assert repr(out).splitlines() == ["row  number  text", "one     1.5     x", "two      −2     y"]
+
+
+@pytest.mark.parametrize(
+    ("effect", "error", "expected"),
+    [
+        (3.14159, 0.25, ("3.14", "0.25")), (3.14159, 0.05, ("3.14", "0.05")), (621.125, 5.8, ("621", "6")),
+        (540.4, 13.2, ("540", "13")), (12345.6, 999.0, ("12346", "999")),
+        (-0.05, 0.0, ("−0.0500", "0.0000")), (0.0, 0.0, ("0.0", "0.0")),
+    ],
+)  # fmt: skip
+def test_rounding_follows_the_error(effect, error, expected):
+    assert rounded(effect, error) == expected
+
+
+def test_measured_is_mean_and_standard_error():
+    assert show.measured([1.0, 2.0, 3.0]) == "2.0\u00a0±\u00a00.6"
+
+
+@pytest.mark.parametrize(
+    ("rule", "effect", "error", "expected"),
+    [
+        ("above", 1.0, 0.2, "holds"), ("above", 0.9, 0.2, "undecided"), ("above", 0.05, 0.2, "fails"),
+        ("above", -3.0, 0.2, "fails"), ("below", -1.0, 0.2, "holds"), ("below", 1.0, 0.2, "fails"),
+        ("within", 0.0, 0.2, "holds"), ("within", 0.3, 0.2, "undecided"), ("within", -2.0, 0.2, "fails"),
+    ],
+)  # fmt: skip
+def test_verdicts_by_hand(rule, effect, error, expected):
+    assert claims.verdict(effect, error, smallest=0.5, rule=rule) == expected
+
+
+@given(st.floats(-5, 5), st.floats(0, 2), st.floats(0, 2))
+def test_verdict_is_symmetric(effect, error, smallest):
+    above = claims.verdict(effect, error, smallest=smallest, rule="above")
+    assert above == claims.verdict(-effect, error, smallest=smallest, rule="below")
+    within = [claims.verdict(sign * effect, error, smallest=smallest, rule="within") for sign in (1, -1)]
+    assert within[0] == within[1]
+
+
+def test_conditions_combine():
+    assert claims.combine(["holds", "holds"]) == "holds"
+    assert claims.combine(["fails"]) == "fails"
+    assert claims.combine(["holds", "fails", "undecided"]) == "conditional"
+    assert claims.combine(["holds", "undecided"]) == "undecided"
+
+
+def test_claim_record_and_faces():
+    out = show.claim("c", "S & T", source="key2000word", effect={"a": 2.0, "b": 0.0}, error={"a": 0.1, "b": 0.1},
+                     smallest=1, rule="above", unit="pt", seeds=8)  # fmt: skip
+    record = out.data["application/vnd.adaptive-training.claim+json"]
+    assert record["verdict"] == "conditional" and [c["verdict"] for c in record["conditions"]] == ["holds", "fails"]
+    assert 'class="claim claim-conditional" id="claim-c"' in html(out) and "S &amp; T" in html(out)
+    assert "a: 2.00 ± 0.10 pt — holds" in repr(out)
+    json.dumps(record)
+
+
+REFUSALS = {
+    "figure: alt must": lambda: show.figure(draw(1), caption="c", alt=" "),
+    "slider: values must hold 2 to 24": lambda: show.slider(draw, [1], label="l", alt="a"),
+    "slider: start": lambda: show.slider(draw, [1, 2], label="l", alt="a", start=2),
+    "slider: alt": lambda: show.slider(draw, [1, 2], label="l", alt=lambda v: ""),
+    "predict: choices must be 2 to 6 different": lambda: show.predict("p", "q", ["a", "a"]),
+    "predict: question": lambda: show.predict("p", "", ["a", "b"]),
+    "table: row 'a' must have 2 cells": lambda: show.table({"a": [1]}, columns=["x", "y"]),
+    "table: rows must hold": lambda: show.table({}, columns=["x"]),
+    "measured: values must hold >= 2": lambda: show.measured([1.0]),
+    "source: obj": lambda: show.source(len),
+    "verdict: rule must be one of above, below, within": lambda: claims.verdict(1, 1, smallest=1, rule="up"),
+    "verdict: error must be finite and >= 0": lambda: claims.verdict(1, -1, smallest=1, rule="above"),
+    "verdict: effect must be finite": lambda: claims.verdict(float("nan"), 1, smallest=1, rule="above"),
+    "claim: error must name the conditions": lambda: show.claim(
+        "c", "s", source="k", effect={"a": 1.0}, error={"b": 1.0}, smallest=1, rule="above"
+    ),
+}
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+def test_refusals(message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        REFUSALS[message]()
