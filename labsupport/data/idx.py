@@ -39,14 +39,13 @@ def mnist(
 ) -> Split:
     """MNIST's 70,000 handwritten digits from four IDX files in the folder `root`.
 
-    A file may be plain (train-images-idx3-ubyte) or gzipped (….gz); where both are there, the plain one is read.
-    Magic number, sizes and MD5 of the content are checked. Nothing is unpickled, ever.
+    A file may be plain (train-images-idx3-ubyte, read first) or gzipped (….gz). Magic number, sizes and MD5 of
+    the content are checked. Nothing is unpickled, ever.
 
     Args:
         root: folder of the four files, such as torchvision's MNIST/raw.
         num_valid: the last so many of the 60,000 training images become the valid part; >= 1.
-        download: fetch missing files from `mirror` into `root` (11.6 MB in all), made if needed. A file
-            that is there is never replaced.
+        download: fetch missing files (11.6 MB in all) into `root`; a file that is there is never replaced.
         mirror: http(s) address of a folder that holds the four .gz files.
     Returns:
         A Split on the CPU with x of shape (n, 1, 28, 28), float32, 0 (paper) to 1 (ink).
@@ -66,17 +65,12 @@ def mnist(
     )
     for pixels, classes, path in ((images, labels, paths[0]), (test_images, test_labels, paths[2])):
         if len(pixels) != len(classes):
-            rule = f"hold as many images as there are labels ({len(classes)})"
-            raise ValueError(f"mnist: {path} must {rule}, got {len(pixels)}")
+            raise ValueError(f"mnist: {path} must hold {len(classes)} images, one for each label, got {len(pixels)}")
     if num_valid >= len(images):
         raise ValueError(f"mnist: num_valid must be <= {len(images) - 1}, got {num_valid}")
     x, y = _scale(images), labels.long()
-    return Split(
-        (x[:-num_valid], y[:-num_valid]),
-        (x[-num_valid:], y[-num_valid:]),
-        (_scale(test_images), test_labels.long()),
-        class_names=tuple("0123456789"),
-    )
+    train, valid = (x[:-num_valid], y[:-num_valid]), (x[-num_valid:], y[-num_valid:])
+    return Split(train, valid, (_scale(test_images), test_labels.long()), class_names=tuple("0123456789"))
 
 
 def read_idx(path: str | os.PathLike) -> Tensor:

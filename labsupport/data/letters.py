@@ -1,4 +1,9 @@
-"""Characters of 28×28 pixels, drawn from fonts and distorted: as many as asked for, without a network."""
+"""Characters of 28×28 pixels, drawn from fonts and distorted: as many as asked for, without a network.
+
+At distortion 1 a character is turned by up to ±15°, slanted by ±0.25, stretched by ±15 % along each axis and
+moved by ±1.5 pixels; its strokes grow by up to 0.45 pixels a side or shrink by up to 0.15; and an elastic field
+of 4×4 smooth random bumps moves its points by about 0.7 pixels along each axis. Every amount grows in proportion.
+"""
 
 from __future__ import annotations
 
@@ -40,33 +45,25 @@ def glyphs(
 ) -> Split:
     """Characters of an alphabet, 28×28, each in a random face, randomly distorted.
 
-    Classes are balanced: their counts in all parts together differ by at most 1. All parts use the same
-    faces, as MNIST's parts share their writers' habits; to test on faces never trained on, call twice with
-    disjoint `faces`.
-
-    At distortion 1 a character is turned by up to ±15°, slanted by ±0.25, stretched by ±15 % along each
-    axis and moved by ±1.5 pixels; its strokes grow by up to 0.45 pixels
-    a side or shrink by up to 0.15; and an elastic field of 4×4 smooth random bumps
-    moves its points by about 0.7 pixels along each axis. Every amount grows in proportion to `distortion`.
+    Class counts over all parts differ by at most 1. All parts use the same faces; to test on faces never
+    trained on, call twice with disjoint `faces`.
 
     Args:
         alphabet: a name in `ALPHABETS`.
         sizes: numbers of images in train, valid and test; each >= 1.
         faces: names among `data.faces(alphabet)`; None takes all of them.
-        distortion: 0 (the clean glyph) to 2 (hard to read, some strokes cut by the edge).
+        distortion: 0 (the clean glyph) to 2 (hard to read, strokes cut by the edge); this module says what 1 does.
         noise: standard deviation of the normal noise on each pixel, before clipping to [0, 1]; 0 to 1.
         generator: draws everything; the work is done, and the tensors live, on its device.
     Returns:
-        A Split with x of shape (n, 1, 28, 28), float32, 0 (paper) to 1 (ink); the class names are the characters.
+        A Split with x (n, 1, 28, 28), float32, 0 (paper) to 1 (ink); the class names are the characters.
     Raises:
         ValueError: a bound above is broken.
         FileNotFoundError: matplotlib's fonts are not there.
-    Source: the elastic field follows Simard, Steinkraus & Platt 2003, "Best practices for convolutional
-        neural networks", section 2, with bumps on a grid in place of their blurred noise.
+    Source: elastic fields as in Simard et al. 2003, section 2, with bumps on a grid for their blurred noise.
     """
     check_choice("glyphs", "alphabet", alphabet, ALPHABETS)
-    sizes = _check_sizes(sizes)
-    chosen = _check_faces(alphabet, faces)
+    sizes, chosen = _check_sizes(sizes), _check_faces(alphabet, faces)
     distortion = check_number("glyphs", "distortion", distortion, low=0.0, high=2.0)
     noise = check_number("glyphs", "noise", noise, low=0.0, high=1.0)
     check_generator("glyphs", generator)

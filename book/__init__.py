@@ -1,0 +1,1 @@
+"""The tools of the book: run pages, derive files, copy pages for a learner, and the site's configuration."""

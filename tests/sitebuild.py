@@ -1,0 +1,33 @@
+"""Build the site as `course.py site` does, but elsewhere, for the tests that look at it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def build_site(folder: Path) -> Path:
+    """Build into `folder`/site and return it; a warning or an error fails with Sphinx's own words."""
+    site = folder / "site"
+    options = ["-c", "book", "-W", "-n", "--keep-going", "-q", "-b", "html", "-d", str(folder / "doctrees")]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, ".", str(site)], cwd=ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise AssertionError(f"the site does not build:\n{done.stdout}{done.stderr}")
+    return site
+
+
+def in_toc():
+    """The pages of the book in its order, without suffix."""
+    toc = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+
+    def walk(entries):
+        for entry in entries:
+            yield entry["file"]
+            yield from walk(entry.get("sections", []))
+
+    return [toc["root"], *(name for part in toc["parts"] for name in walk(part["chapters"]))]

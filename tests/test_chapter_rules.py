@@ -1,0 +1,314 @@
+"""Every rule of the book is broken at least once on a tiny sound book, and seen to fail."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import nbformat
+import pytest
+from rules import RULES, Book, example
+from rules.prose import decimals, sentences, words
+
+FIRST, SOLUTIONS = "chapters/t/first.md", "chapters/t/solutions.md"
+SET_UP = "from labsupport import data, show\n"
+RESULT = "# NBVAL_CHECK_OUTPUT\nslope = 2 * data.start()  # eq. (1)\nslope\n"
+SECOND_QUESTION, CLAIM = "Another cell.", '"first-leads-down"'
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory):
+    return example.write(tmp_path_factory.mktemp("sound"))
+
+
+@pytest.fixture
+def book(sound, tmp_path):
+    shutil.copytree(sound.root, tmp_path / "book")
+    return replace(sound, root=tmp_path / "book", wheel=tmp_path / "book")
+
+
+Break = Callable[[Book], Book | None]
+
+
+def edit(file: str, old: str, new: str, count: int = 1) -> Break:
+    """Change a file, and nothing else."""
+
+    def apply(book):
+        path = book.root / file
+        text = path.read_text(encoding="utf-8")
+        assert old in text
+        path.write_text(text.replace(old, new, count), encoding="utf-8")
+
+    return apply
+
+
+def retype(file: str, old: str, new: str, count: int = 1) -> Break:
+    """Change a page and run it again, so that only what is written breaks a rule."""
+
+    def apply(book):
+        edit(file, old, new, count)(book)
+        example.store(book.root / file)
+        example.derive(book.root)
+
+    return apply
+
+
+def add(file: str, text: str) -> Break:
+    """Put a new file there."""
+    return lambda book: (book.root / file).write_text(text, encoding="utf-8") and None
+
+
+def remove(file: str) -> Break:
+    return lambda book: (book.root / file).unlink()
+
+
+def stored(file: str, change: Callable[[nbformat.NotebookNode], object]) -> Break:
+    """Change a stored notebook."""
+
+    def apply(book):
+        path = (book.root / file).with_suffix(".ipynb")
+        nb = nbformat.read(path, as_version=4)
+        change(nb)
+        nbformat.write(nb, path)
+
+    return apply
+
+
+def output(mark: str, bundle: dict | None = None, **stream: str) -> Break:
+    """Replace the stored output of the first page's cell that holds `mark`."""
+
+    def change(nb):
+        cell = next(cell for cell in nb.cells if cell.cell_type == "code" and mark in cell.source)
+        kind = "stream" if stream else "display_data"
+        cell.outputs = [nbformat.v4.new_output(kind, **stream) if stream else nbformat.v4.new_output(kind, bundle)]
+
+    return stored(FIRST, change)
+
+
+def claim(**values: object) -> Break:
+    """Change the stored claim of the first page."""
+
+    def change(nb):
+        cell = next(cell for cell in nb.cells if CLAIM in cell.source)
+        data = next(iter(cell.outputs[0].data[kind] for kind in cell.outputs[0].data if kind.endswith("+json")))
+        data.update(values)
+
+    return stored(FIRST, change)
+
+
+def wrong(change: Callable[[dict], dict]) -> Break:
+    """Change the wrong answers stored with one check."""
+
+    def apply(book):
+        keep = book.checks["t.keep"]
+        return replace(book, checks=dict(book.checks) | {"t.keep": replace(keep, wrong=change(keep.wrong))})
+
+    return apply
+
+
+def both(*breaks: Break) -> Break:
+    def apply(book):
+        for one in breaks:
+            one(book)
+
+    return apply
+
+
+def code(line: str) -> Break:
+    """A line more in the first page's first result."""
+    return retype(FIRST, RESULT, f"{RESULT}{line}\n")
+
+
+def module(line: str, file: str = "labsupport/t.py") -> Break:
+    return lambda book: edit(file, "__all__", f"{line}\n__all__")(book)
+
+
+ONE = "    ### BEGIN SOLUTION\n    return 1 * x\n    ### END SOLUTION"
+CONDITION = {"label": "", "effect": "1.50", "error": "0.40", "verdict": "holds"}
+PREDICT = 'show.predict("first-pass"'
+NEW_TERMS = "| **a** | 甲 |\n| **b** | 乙 |\n| **c** | 丙 |\n| **d** | 丁 |\n| **saddle point**"
+LONG = " ".join(["word"] * 30)
+
+BREAKS: list[tuple[str, str, Break]] = [
+    ("paired_and_canonical", "cell 2", edit(FIRST, "import data, show", "import show, data")),
+    ("paired_and_canonical", "cell 9", edit(FIRST, "7.5 %", "7.6 %")),
+    ("paired_and_canonical", "no notebook", remove("chapters/t/first.ipynb")),
+    ("paired_and_canonical", "canonical", edit(FIRST, "\n+++\n", "\n\n+++\n")),
+    ("paired_and_canonical", "fresh kernel", stored(FIRST, lambda nb: nb.cells[1].update(execution_count=None))),
+    ("paired_and_canonical", "id", stored(FIRST, lambda nb: nb.cells[1].update(id="other"))),
+    ("front_matter_is_there", "minutes", retype(FIRST, "minutes: 10\n", "")),
+    ("front_matter_is_there", "requires", retype(FIRST, "requires: [slopes]", "requires: slopes")),
+    ("front_matter_is_there", "teaches", retype(FIRST, "teaches: [saddle point]", "teaches: []")),
+    ("begins_with_a_question", "its question", retype(FIRST, "a valley?", "a valley.")),
+    ("begins_with_a_question", "a second heading", retype(FIRST, SECOND_QUESTION, "# Really?")),
+    ("recall_questions", "two recall", retype(FIRST, "**2.** Why is it zero?", "")),
+    ("recall_questions", "three recall", retype(FIRST, "*Answers.* **1.** It. **2.** So. **3.** Far.\n", "")),
+    ("one_set_up_cell", "cell 4: imports", code("import math")),
+    ("one_set_up_cell", "cell 2: the first", retype(FIRST, SET_UP, "start = 1\n")),
+    ("equations_are_built", "no numbered", retype(FIRST, "$$ (eq-first-slope)", "$$")),
+    ("equations_are_built", "no line of code", retype(FIRST, "  # eq. (1)", "")),
+    ("equations_are_built", "equation (2)", retype(FIRST, "# eq. (1)", "# eq. (2)")),
+    ("has_slider", "no show.slider", retype(FIRST, "show.slider(", "print(")),
+    ("closes_as_a_page_does", "Where this stops", retype(FIRST, "## Where this stops", "## The end")),
+    ("closes_as_a_page_does", "ends with", retype(FIRST, "## Exercises", "## Exercises\n\n## Where this stops")),
+    ("citations_resolve", "'rolle1961'", retype(FIRST, "rolle1691", "rolle1961")),
+    ("citations_resolve", "chapters/welcome.md", edit("chapters/welcome.md", "Read.", "{cite:t}`nobody1900`")),
+    ("sources_are_used", "'idle2000'", edit("references.bib", "@book", "@book{idle2000,\n title = {Idle}\n}\n@book")),
+    ("pictures_in_texts_are_described", "pass.svg", retype(FIRST, ":alt: A pass between two hills.", ":name: x")),
+    ("pictures_in_texts_are_described", "welcome.md", edit("chapters/welcome.md", "Read.", "![](t/pass.svg)")),
+    ("pictures_in_texts_are_described", "raw <img>", retype(FIRST, SECOND_QUESTION, '<img src="a.png" alt="a">')),
+    ("contents_are_complete", "does not exist", edit("_toc.yml", "chapters/claims", "chapters/claim")),
+    ("contents_are_complete", "t/exercises is missing", edit("_toc.yml", "- file: chapters/t/exercises\n", "")),
+    ("contents_are_complete", "twice", edit("_toc.yml", "chapters/plan", "chapters/claims")),
+    ("prerequisites_come_before", "no such page", retype(FIRST, "[slopes]", "[t/zeroth]")),
+    ("prerequisites_come_before", "does not come before", retype(FIRST, "[slopes]", "[t/second]")),
+    ("terms_are_in_the_glossary", "'pass'", retype(FIRST, "teaches: [saddle point]", "teaches: [pass]")),
+    ("terms_are_in_the_glossary", "'saddle point'", edit("chapters/glossary.md", "鞍点", "")),
+    ("few_words", "words", retype(FIRST, SECOND_QUESTION, f"{LONG}.\n\n" * 60)),
+    ("few_minutes", "31 minutes", retype(FIRST, "minutes: 10", "minutes: 31")),
+    (
+        "few_equations_before_the_first_result", "4 numbered",
+        retype(FIRST, "A **saddle", "".join(f"$$\na\n$$ (eq-{n})\n\n" for n in range(3)) + "A **saddle"),
+    ),
+    (
+        "few_terms_before_the_first_result", "5 new terms",
+        both(
+            edit("chapters/glossary.md", "| **saddle point**", NEW_TERMS),
+            retype(FIRST, "A **saddle", "**a** **b** **c** **d** **saddle"),
+        ),
+    ),
+    ("short_sentences", "median", retype(FIRST, SECOND_QUESTION, f"{LONG}.\n\n" * 30)),
+    ("short_cells", "16 lines", code("\n".join(["slope"] * 13))),
+    ("no_shell", "cell 4", code("!pip install torch")),
+    ("no_shell", "cell 4", code("%pip install torch")),
+    ("code_is_python", "cell 4", code("slope =")),
+    ("nothing_from_the_network", "urllib", code("urllib.request.urlopen(slope)")),
+    ("nothing_from_the_network", "https://", code("data.start('https://example.org')")),
+    ("nothing_of_this_machine_in_code", "time.time", code("time.time()")),
+    ("nothing_of_this_machine_in_code", "__version__", code("torch.__version__")),
+    ("functions_are_defined_once", "double is defined", code("def double(x): return x")),
+    ("no_global_seed_in_pages", "torch.manual_seed", code("torch.manual_seed(0)")),
+    ("predictions_come_first", "tagged hide-output", retype(FIRST, ":tags: [hide-output]\n\n", "")),
+    ("predictions_come_first", "no prediction stands", retype(FIRST, PREDICT, f"print({PREDICT[5:]}")),
+    ("predictions_come_first", "no show.predict", retype(FIRST, PREDICT, f"print({PREDICT[5:]}")),
+    ("predictions_come_first", "asked in", retype(FIRST, '"first-pass"', '"second-pass"')),
+    ("predictions_come_first", "no output", stored(FIRST, lambda nb: nb.cells[6 + 1].update(outputs=[]))),
+    (
+        "no_errors", "ValueError",
+        stored(FIRST, lambda nb: nb.cells[3].update(outputs=[nbformat.v4.new_output("error", ename="ValueError")])),
+    ),
+    ("no_errors", "stderr", output("data.start", name="stderr", text="UserWarning: no")),
+    ("nothing_of_this_machine_in_outputs", "path", output("data.start", name="stdout", text="/home/me/data")),
+    ("nothing_of_this_machine_in_outputs", "path", output("data.start", {"text/html": '<a href="C:\\data\\x">x</a>'})),
+    ("nothing_of_this_machine_in_outputs", "path", output("data.start", {"text/plain": "<A object at 0x7f0011aa22>"})),
+    ("nothing_of_this_machine_in_outputs", "version", output("data.start", {"text/plain": "torch 2.13.0+cpu"})),
+    ("nothing_of_this_machine_in_outputs", "time", output("data.start", {"text/plain": "took 3.5 s"})),
+    ("three_checked_outputs", "2 cells", retype(FIRST, "# NBVAL_CHECK_OUTPUT\nslope", "slope")),
+    ("three_checked_outputs", "no text output", output("data.start", {"image/png": "AAAA"})),
+    ("numbers_in_prose_are_measured", "0.51", retype(FIRST, "0.50", "0.51")),
+    ("numbers_in_prose_are_measured", "1234.6", retype(FIRST, "1,234.5", "1,234.6")),
+    ("numbers_in_prose_are_measured", "7.5", output("data.walk", {"text/html": "<p>−1234.5</p>"})),
+    ("no_widgets", "view", output("show.slider", {"application/vnd.jupyter.widget-view+json": {}})),
+    ("no_widgets", "state", stored(FIRST, lambda nb: nb.metadata.update(widgets={}))),
+    ("pictures_in_outputs_are_described", "image/png", output("show.slider", {"image/png": "AAAA"})),
+    ("pictures_in_outputs_are_described", "alt", output("show.slider", {"text/html": '<img alt="" src="a.png">'})),
+    ("verdicts_are_computed", "the rule says", claim(smallest=2)),
+    ("verdicts_are_computed", "the rule says 'undecided'", claim(conditions=[CONDITION])),
+    ("verdicts_are_computed", "its conditions say", claim(verdict="fails")),
+    ("claims_are_sourced", "'nobody1900'", claim(source="nobody1900")),
+    ("claims_are_sourced", "already", claim(name="second-leads-down")),
+    ("claims_are_sourced", "without", retype(FIRST, "# NBVAL_CHECK_OUTPUT\nshow.claim", "show.claim")),
+    ("ledger_is_derived", "claims.md", claim(statement="A pass leads up.")),
+    ("ledger_is_derived", "claims.md", edit("chapters/claims.md", "✓ holds", "✗ fails")),
+    ("plan_is_derived", "plan.md", edit("chapters/plan.md", "| 10 |", "| 11 |")),
+    ("plan_is_derived", "map.svg", remove("chapters/map.svg")),
+    ("exercises_are_derived", "exercises.ipynb", edit("chapters/t/exercises.ipynb", "times 2", "times 3")),
+    ("exercises_are_derived", "no partner", edit(SOLUTIONS, "    ### END SOLUTION\n", "")),
+    ("exercises_are_derived", "no solutions.md", remove(SOLUTIONS)),
+    ("every_chapter_has_exercises", "2 exercises", retype(SOLUTIONS, "## Exercise t-3 ·", "## Extra ·")),
+    ("exercises_are_whole", "t-2", retype(SOLUTIONS, "## Exercise t-2 ·", "## Exercise t-4 ·")),
+    ("exercises_are_whole", "Hint", retype(SOLUTIONS, ":::{dropdown} Hint", ":::{dropdown} Aid")),
+    ("exercises_are_whole", "one function", retype(SOLUTIONS, "def keep(x):", "def more(x):\n    ...\ndef keep(x):")),
+    ("exercises_are_whole", "marks", retype(SOLUTIONS, ONE, "    ...")),
+    ("exercises_are_whole", "checked cell", retype(SOLUTIONS, "checks.t.keep(keep)", "checks.t.double(keep)")),
+    ("as_many_checks_as_exercises", "t.kept", retype(SOLUTIONS, "checks.t.keep(keep)", "checks.t.kept(keep)")),
+    ("as_many_checks_as_exercises", "two exercises", retype(SOLUTIONS, "checks.t.keep(keep)", "checks.t.double(keep)")),
+    (
+        "as_many_checks_as_exercises", "no exercise uses",
+        lambda book: replace(book, checks=dict(book.checks) | {"t.more": book.checks["t.keep"]}),
+    ),
+    ("checks_refuse_wrong_answers", "'right' reads", wrong(lambda known: known | {"right": lambda x: 3})),
+    ("checks_refuse_wrong_answers", "of its own", wrong(lambda known: known | {"again": lambda x: 0})),
+    ("checks_refuse_wrong_answers", "2 stored", wrong(lambda known: dict(list(known.items())[:2]))),
+    ("checks_accept_the_solution", "t-1", retype(SOLUTIONS, "return 1 * x", "return 1 + x")),
+    ("stubs_read_not_attempted", "t-1", retype(SOLUTIONS, "### END SOLUTION", "### END SOLUTION\n    return 7")),
+    ("stubs_read_not_attempted", "raised", retype(SOLUTIONS, "### END SOLUTION", "### END SOLUTION\n    return no")),
+    ("modules_are_short", "t.py", module("\n" * 400)),
+    ("functions_are_short", "long", module("def long():\n" + "    pass\n" * 41)),
+    ("modules_say_what_they_offer", "no __all__", edit("labsupport/t.py", "__all__ = []", "")),
+    ("modules_say_what_they_offer", "'gone'", edit("labsupport/t.py", "__all__ = []", '__all__ = ["gone"]')),
+    ("imports_go_down", "labsupport.t,", module("from labsupport import t", "labsupport/data.py")),
+    ("imports_go_down", "labsupport.training", module("import labsupport.training", "labsupport/data.py")),
+    ("imports_go_down", "labsupport.show", module("from .show import claim")),
+    ("imports_have_no_circles", "→", module("from labsupport import t", "labsupport/data.py")),
+    ("rooms_do_not_draw", "matplotlib.pyplot", module("import matplotlib.pyplot as plt")),
+    ("rooms_do_not_draw", "IPython.display", module("from IPython.display import HTML")),
+    ("no_utils_no_stars", "utils.py", add("labsupport/utils.py", "__all__ = []\n")),
+    ("no_utils_no_stars", "star import", module("from labsupport.data import *")),
+    ("no_global_seed_no_cuda", "manual_seed", module("torch.manual_seed(0)")),
+    ("no_global_seed_no_cuda", "cuda", module("data.start().cuda()")),
+    ("names_are_in_the_wheel", "labsupport.data.gone", code("data.gone()")),
+    ("names_are_in_the_wheel", "labsupport.gone", retype(FIRST, SET_UP, "from labsupport import data, gone, show\n")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_sound_book_keeps_every_rule(sound, name):
+    assert RULES[name](sound) == []
+
+
+@pytest.mark.parametrize(("name", "says", "apply"), BREAKS, ids=[f"{name}-{says}" for name, says, _ in BREAKS])
+def test_a_broken_rule_is_seen(book, name, says, apply):
+    broken = apply(book) or book
+    found = RULES[name](broken)
+    assert any(says in message for message in found), found
+    assert all(message.startswith(("chapters/", "labsupport", "_toc.yml", "references.bib")) for message in found), (
+        found
+    )
+
+
+def test_every_rule_is_broken_and_documented():
+    assert {name for name, _, _ in BREAKS} == set(RULES)
+    assert all(rule.__doc__ for rule in RULES.values())
+
+
+def test_prose_is_counted_without_code_links_and_options():
+    text = (
+        "# Title\n\nIt is $0.5$, see [two](a0.7.md) {cite:p}`x0.9`.\n\n:::{figure} a1.5.png\n:width: 0.3\nBy 2.5.\n:::"
+    )
+    assert decimals(text) == ["0.5", "2.5"]
+    assert decimals("−1,234.5 and +.25 %, but not 1.2.3 or 12") == ["1234.5", ".25"]
+    assert words("one `two three` $a b$\n\n```python\nfour\n```\n$$\nx\n$$ (l)\n") == ["one", "x", "x"]
+    assert [len(sentence) for sentence in sentences("One two. Is it, e.g. three?\n\n- four five")] == [2, 4, 2]
+
+
+def test_the_derived_files_read_as_meant(sound):
+    ledger = (sound.root / "chapters/claims.md").read_text(encoding="utf-8")
+    row = "| “A pass leads down.” | {cite:t}`rolle1691` | ✓ holds | 1.50 ± 0.10 m | > 1 | 16 | "
+    assert ledger.startswith("<!--")
+    assert f"{row}[Is a first pass a valley?](t/first.ipynb) |" in ledger
+    plan = (sound.root / "chapters/plan.md").read_text(encoding="utf-8")
+    assert plan.startswith("<!--")
+    assert (
+        "| [Is a second pass a valley?](t/second.ipynb) | 10 | [Is a first pass a valley?](t/first.ipynb); slopes |"
+        in plan
+    )
+    assert "| **2 pages** | **20** |" in plan
+    stubs = json.loads((sound.root / "chapters/t/exercises.ipynb").read_text(encoding="utf-8"))
+    sources = ["".join(cell["source"]) for cell in stubs["cells"]]
+    assert sources[0] == "# Passes: exercises"
+    assert "def keep(x):\n    ..." in sources
+    assert "checks.t.keep(keep)" in sources
+    assert not any(cell.get("outputs") for cell in stubs["cells"])
+    assert Path(sound.root / "chapters/map.svg").read_text(encoding="utf-8").count("<path") == 1
