@@ -1,6 +1,6 @@
 """Plots of finished numbers: each function draws on the axes it is given and trains nothing.
 
-Colours are those of Okabe and Ito (2008), told apart by readers with any colour vision; lines differ in
+Colours are those of Okabe and Ito (2008), told apart with the common kinds of colour vision; lines differ in
 dash as well.
 """
 

@@ -186,7 +186,8 @@ def test_the_makefile_has_the_same_words_and_options():
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
 def test_make_passes_on_what_was_typed_and_nothing_else():
-    env = dict(os.environ, NAME="a-machine", QUICK="1")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # this may run under make
+    env |= {"NAME": "a-machine", "QUICK": "1"}
     asked = subprocess.run(["make", "-n", "table", "NAME=landscape/steps", "PIP_ARGS=-q --no-cache"], cwd=ROOT, env=env,
                            capture_output=True, text=True, check=True).stdout.split(maxsplit=2)[2]
     assert " ".join(asked.split()) == "table 'NAME=landscape/steps' 'PIP_ARGS=-q --no-cache'"
@@ -341,6 +342,21 @@ def test_constraints_pin_every_direct_requirement_of_every_extra():
     assert list(pins) == sorted(pins, key=str.lower)
 
 
+def test_the_extra_lab_holds_what_its_words_import():
+    """`lab`, `run` and `derive` start the tools in book/ with nothing but that extra installed."""
+    import importlib.metadata
+    import tomllib
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["lab"]]
+    allowed = {re.split(r"[>=]", line)[0].lower() for line in lines}
+    homes = importlib.metadata.packages_distributions()
+    tools = [path for path in (ROOT / "book").glob("*.py") if path.name != "conf.py"]
+    for path in [*tools, ROOT / "labsupport" / "tables.py"]:
+        for name in _imports(path) - {"book", "labsupport"} - set(sys.stdlib_module_names):
+            assert {home.lower() for home in homes.get(name, [])} & allowed, f"{path.name} imports {name}"
+
+
 def test_ci_runs_the_readmes_command_and_the_browser():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
@@ -366,7 +382,12 @@ def test_ci_fails_when_either_stage_fails(tmp_path, failing, status):
 
 
 def test_the_module_needs_only_the_standard_library():
-    for node in ast.walk(ast.parse((ROOT / "course.py").read_text(encoding="utf-8"))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else \
-            [node.module] if isinstance(node, ast.ImportFrom) else []
-        assert all(name.split(".")[0] in sys.stdlib_module_names for name in names)
+    assert _imports(ROOT / "course.py") <= set(sys.stdlib_module_names)
+
+
+def _imports(path):
+    """The top names of all modules that a file imports, at its head or inside functions."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+    return {name.split(".")[0] for name in names}

@@ -172,12 +172,14 @@ REFUSALS = {
     "escape_time: lr": lambda: saddles.escape_time(0.1, curvature=-1, lr=math.nan),
     "escape_time: momentum": lambda: saddles.escape_time(0.1, curvature=-1, lr=0.1, momentum=1),
     "start: position": lambda: saddles.start(torch.zeros(3)),
+    "start: position must be finite": lambda: saddles.start(torch.full((1, 1), math.nan)),
+    "isotropic: std": lambda: saddles.isotropic(-1.0),
     "in_directions: directions must have orthonormal": lambda: saddles.in_directions(torch.ones(3, 2), 1.0),
     "ball_when_flat: every": lambda: saddles.ball_when_flat(1.0, threshold=1, every=0, lr=0.1),
-    "walk: generator must be given": lambda: saddles.walk(
+    "walk: generator must be a torch.Generator": lambda: saddles.walk(
         lambda p: p, ONE, lr=0.1, num_steps=1, noise=saddles.isotropic(1.0)
     ),
-    "first_passage: the number of steps": lambda: saddles.first_passage(
+    "first_passage: max_steps must be": lambda: saddles.first_passage(
         lambda p: p, ONE, lambda p: p[:, 0] > 1, lr=0.1, max_steps=0
     ),
     "losses: x, y must be": lambda: plateaus.losses(

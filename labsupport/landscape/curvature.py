@@ -11,6 +11,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from labsupport.values import check_choice, check_count, is_finite
+
 __all__ = ["density", "eigs", "flatten", "hvp", "trace"]
 
 Product = Callable[[Tensor], Tensor]
@@ -25,8 +27,8 @@ def hvp(loss: Callable[[], Tensor], params: Sequence[Tensor]) -> Product:
     """The map v ↦ H v for the Hessian H of `loss()` with respect to `params`, at their present values.
 
     The gradient is computed once, with its graph; each product is one backward pass through it. Nothing is left in
-    `.grad`. The loss is evaluated once, in the modes the model is in: whatever it changes then (the running statistics of
-    batch norm in training mode) is the caller's.
+    `.grad`. The loss is evaluated once, in the mode the model is in: whatever it changes then (the running statistics
+    of batch norm in training mode) is the caller's.
 
     Args:
         loss: a closure without arguments that returns one number and depends on `params`.
@@ -50,7 +52,7 @@ def hvp(loss: Callable[[], Tensor], params: Sequence[Tensor]) -> Product:
             raise ValueError(f"hvp: loss must return one number, got {getattr(value, 'shape', type(value).__name__)}")
         if not value.requires_grad:
             raise ValueError("hvp: loss must depend on params, got one that depends on none")
-        if not value.is_meta and not bool(value.isfinite()):
+        if not is_finite(value):
             raise ValueError(f"hvp: loss must be finite, got {value.item()}")
         gradients = torch.autograd.grad(value.reshape(()), params, create_graph=True, allow_unused=True)
     if all(gradient is None for gradient in gradients):
@@ -78,9 +80,7 @@ def _product(params: list[Tensor], gradients: Sequence[Tensor | None], dim: int)
     return product
 
 
-def eigs(
-    hvp: Product, dim: int, k: int, *, num_steps: int, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def eigs(hvp: Product, dim: int, k: int, *, num_steps: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     """The k eigenvalues largest in magnitude, and their vectors, by Lanczos with full reorthogonalization.
 
     Args:
@@ -128,12 +128,10 @@ def trace(
     Source: Hutchinson 1990; Meyer, Musco, Musco & Woodruff 2021, arXiv:2010.09649, algorithm 1.
     """
     least = {"hutchinson": 2, "hutch++": 6}
-    if method not in least:
-        raise ValueError(f"trace: method must be one of {', '.join(least)}, got {method!r}")
+    check_choice("trace", "method", method, least)
     if num_products < least[method]:
         raise ValueError(f"trace: num_products must be >= {least[method]} for {method}, got {num_products}")
-    if dim < 1:
-        raise ValueError(f"trace: dim must be >= 1, got {dim}")
+    check_count("trace", "dim", dim)
     sketch = min(num_products // 3, dim) if method == "hutch++" else 0
     exact, basis = 0.0, torch.zeros(dim, 0, dtype=torch.float64, device=generator.device)
     if sketch:
@@ -168,8 +166,7 @@ def density(
     Source: Ubaru, Chen & Saad 2017, doi:10.1137/16M1104974; Ghorbani, Krishnan & Xiao 2019, arXiv:1901.10159.
     """
     for name, value in (("dim", dim), ("probes", probes), ("num_steps", num_steps)):
-        if value < 1:
-            raise ValueError(f"density: {name} must be >= 1, got {value}")
+        check_count("density", name, value)
     steps = min(num_steps, dim)
     nodes = torch.zeros(probes, steps, dtype=torch.float64, device=generator.device)
     weights = torch.zeros_like(nodes)
@@ -213,7 +210,7 @@ def _tridiagonal(diagonal: Tensor, off: Tensor) -> Tensor:
 
 def _apply(function: str, hvp: Product, vectors: Tensor) -> Tensor:
     images = torch.stack([hvp(vector) for vector in vectors.unbind(dim=1)], dim=1).to(vectors)
-    if not bool(images.isfinite().all()):
+    if not is_finite(images):
         raise ValueError(f"{function}: hvp must return finite vectors, got NaN or infinity")
     return images
 

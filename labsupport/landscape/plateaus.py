@@ -6,6 +6,8 @@ import math
 import torch
 from torch import Tensor
 
+from labsupport.values import check_count, check_generator, check_number, is_finite
+
 __all__ = ["losses", "plateau_length"]
 
 
@@ -19,10 +21,9 @@ def losses(
         x: (examples, inputs), floating; its device and dtype are the run's.
         y: (examples,) class numbers.
         num_layers: weight matrices, >= 1; between them tanh.
-        scale: of the starting weights, > 0; 1 keeps the size of a signal at the start, 0 is the critical point itself.
+        scale: of the starting weights, > 0; 1 is the usual N(0, 1/fan_in). At 0 two or more layers stand on a saddle.
         replicas: independent starts, trained together.
-        lr: learning rate, > 0.
-        num_steps: updates, >= 1.
+        lr, num_steps: learning rate, > 0, and updates, >= 1.
         width: units in each hidden layer.
     Returns:
         (replicas, num_steps) mean cross-entropies, in nats, each before its update.
@@ -32,11 +33,13 @@ def losses(
     if x.ndim != 2 or y.shape != x.shape[:1] or not x.is_floating_point():
         raise ValueError(f"losses: x, y must be (examples, inputs), (examples,), got {list(x.shape)}, {list(y.shape)}")
     for name, value in (("num_layers", num_layers), ("replicas", replicas), ("num_steps", num_steps), ("width", width)):
-        if value < 1:
-            raise ValueError(f"losses: {name} must be >= 1, got {value}")
+        check_count("losses", name, value)
     for name, value in (("scale", scale), ("lr", lr)):
-        if not 0 < value < math.inf:
-            raise ValueError(f"losses: {name} must be > 0 and finite, got {value}")
+        if check_number("losses", name, value, low=0) == 0:
+            raise ValueError(f"losses: {name} must be > 0, got 0")
+    check_generator("losses", generator)
+    if not is_finite(x):
+        raise ValueError("losses: x must be finite, got NaN or infinity")
     sizes = [x.shape[1], *[width] * (num_layers - 1), int(y.max()) + 1]
     weights = [
         torch.randn(replicas, a, b, generator=generator, dtype=x.dtype, device=generator.device).to(x.device)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from labsupport.values import check_count, check_generator, check_number, holds, is_finite
+
 __all__ = [
     "Inertia", "Walkers", "ball_when_flat", "escape_time", "first_passage", "hessian", "in_directions",
     "inertia", "isotropic", "kind", "multiplicative", "start", "step", "walk",
@@ -58,10 +60,9 @@ def inertia(matrix: Tensor, *, tolerance: float = 1e-9) -> Inertia:
     """
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"inertia: matrix must be square (dim, dim), got {tuple(matrix.shape)}")
-    if not tolerance >= 0:
-        raise ValueError(f"inertia: tolerance must be >= 0, got {tolerance}")
+    check_number("inertia", "tolerance", tolerance, low=0)
     matrix = matrix.double()
-    if not matrix.isfinite().all():
+    if not is_finite(matrix):
         raise ValueError("inertia: matrix must be finite, got NaN or infinity")
     if not torch.allclose(matrix, matrix.mT, rtol=1e-5, atol=1e-5 * float(matrix.abs().max())):
         raise ValueError("inertia: matrix must be symmetric, got one that differs from its transpose")
@@ -74,8 +75,9 @@ def inertia(matrix: Tensor, *, tolerance: float = 1e-9) -> Inertia:
 def kind(signs: Inertia) -> str:
     """What the second derivatives say of a critical point with these signs.
 
-    "strict saddle" (some direction leads down), "maximum" (every direction does), "minimum" (every one leads up),
-    or "undecided": no negative eigenvalue but some zeros, where second derivatives cannot tell.
+    "minimum" (every direction leads up), "maximum" (every one down), "strict saddle" (some lead down; with zeros and
+    no way up at second order it may be a maximum all the same), or "undecided": zeros and no negative eigenvalue, so
+    that second derivatives cannot tell. Some authors (Lee et al. 2016) count maxima as strict saddles.
     """
     if signs.negative:
         return "strict saddle" if signs.zero or signs.positive else "maximum"
@@ -112,6 +114,8 @@ def start(position: Tensor) -> Walkers:
     Raises:
         ValueError: not (replicas, dim), not floating, or not finite.
     """
+    if not is_finite(position):
+        raise ValueError("start: position must be finite, got NaN or infinity")
     if position.ndim != 2 or not position.is_floating_point():
         raise ValueError(
             f"start: position must be a floating (replicas, dim) tensor, got {position.dtype} {tuple(position.shape)}"
@@ -127,6 +131,7 @@ def step(walkers: Walkers, gradient: Tensor, *, lr: float, momentum: float = 0.0
 
 def isotropic(std: float) -> Noise:
     """Adds independent N(0, std²) to every component of the gradient."""
+    check_number("isotropic", "std", std, low=0)
     return lambda gradient, t, generator: gradient + std * _normal(gradient, generator)
 
 
@@ -134,10 +139,11 @@ def in_directions(directions: Tensor, std: float) -> Noise:
     """Adds N(0, std²) along each column of `directions` (dim, k), orthonormal, and nothing elsewhere.
 
     Raises:
-        ValueError: the columns are not orthonormal.
+        ValueError: the columns are not orthonormal, or std < 0.
     """
+    check_number("in_directions", "std", std, low=0)
     gram = directions.mT @ directions if directions.ndim == 2 else None
-    if gram is None or not torch.allclose(gram, torch.eye(len(gram), dtype=gram.dtype, device=gram.device), atol=1e-5):
+    if gram is None or not holds((gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).abs() < 1e-5):
         raise ValueError(f"in_directions: directions must have orthonormal columns, got {tuple(directions.shape)}")
 
     def noisy(gradient: Tensor, t: int, generator: torch.Generator) -> Tensor:
@@ -148,22 +154,29 @@ def in_directions(directions: Tensor, std: float) -> Noise:
 
 
 def multiplicative(std: float) -> Noise:
-    """Scales every component of the gradient by 1 + N(0, std²): no noise where the gradient is zero."""
-    return lambda gradient, t, generator: gradient * (1 + std * _normal(gradient, generator))
+    """Scales each walker's whole gradient by 1 + N(0, std²): no noise where the gradient is zero."""
+    check_number("multiplicative", "std", std, low=0)
+    return lambda gradient, t, generator: gradient * (1 + std * _normal(gradient[:, :1], generator))
 
 
 def ball_when_flat(radius: float, *, threshold: float, every: int, lr: float) -> Noise:
-    """Perturbed descent: where the gradient is small, a jump drawn uniformly from a ball, at most each `every` steps.
+    """Perturbed descent: each `every` steps, where the gradient is small, a jump drawn uniformly from a ball.
+
+    After Jin, Ge, Netrapalli, Kakade & Jordan 2017, arXiv:1703.00887, simplified: they look at every step since the
+    last jump, take the gradient at the new point, and stop when a jump has brought no decrease.
 
     Args:
-        radius: of the ball, in the units of the position.
+        radius: of the ball, in the units of the position (with momentum ρ the jump goes on to radius / (1 − ρ)).
         threshold: gradient norm at or below which a walker is moved.
         every: steps between two perturbations, >= 1.
-        lr: the learning rate of the descent (the jump is divided by it, since it enters through the gradient).
-    Source: Jin, Ge, Netrapalli, Kakade, Jordan 2017, arXiv:1703.00887, algorithm 1.
+        lr: the learning rate of the descent, the same as the walk's (the jump enters through the gradient).
+    Raises:
+        ValueError: a bound above is broken.
     """
-    if every < 1:
-        raise ValueError(f"ball_when_flat: every must be >= 1, got {every}")
+    check_count("ball_when_flat", "every", every)
+    for name, value in (("radius", radius), ("threshold", threshold)):
+        check_number("ball_when_flat", name, value, low=0)
+    _check_rates("ball_when_flat", lr, 0.0)
 
     def noisy(gradient: Tensor, t: int, generator: torch.Generator) -> Tensor:
         if t % every:
@@ -249,10 +262,9 @@ def _check_walk(
     function: str, lr: float, momentum: float, steps: int, noise: Noise | None, generator: torch.Generator | None
 ) -> None:
     _check_rates(function, lr, momentum)
-    if steps < 1:
-        raise ValueError(f"{function}: the number of steps must be >= 1, got {steps}")
-    if noise is not None and generator is None:
-        raise ValueError(f"{function}: generator must be given with noise, got None")
+    check_count(function, "num_steps" if function == "walk" else "max_steps", steps)
+    if noise is not None:
+        check_generator(function, generator)
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -49,7 +49,7 @@ def test_page(name, mode, site_url, open_page, trouble, picture):
 def test_unfolded_page_is_accessible_too(mode, site_url, open_page, picture):
     page = open_page(f"{site_url}{PAGE}.html", mode)
     wait_for_math(page)
-    for button in page.get_by_role("button", name="Show the result without predicting").all():
+    for button in page.locator(".predict button").all():
         button.click()
     page.evaluate("document.querySelectorAll('details').forEach(details => details.open = true)")
     picture(page, f"unfolded-{mode}")
