@@ -132,6 +132,13 @@ def leave_solutions_out(app, pagename, templatename, context, doctree):
     context["rellinks"] = [link for link in context.get("rellinks", []) if not is_solutions(link[0])]
 
 
+def mend_citations(app, pagename, templatename, context, doctree):
+    """docutils gives the bibliography roles that assistive technology refuses: a list whose children are no items."""
+    if "citation-list" in context.get("body", ""):
+        body = context["body"].replace('<div role="list" class="citation-list">', '<div class="citation-list">')
+        context["body"] = body.replace(' role="doc-biblioentry"', "")
+
+
 def label_folds(app, doctree):
     """A folded output answers the prediction above it: say so on the label (a page may set its own)."""
     names = {"output": "result", "input": "code"}
@@ -166,5 +173,6 @@ def setup(app):
     app.connect("missing-reference", link_outside)
     app.connect("doctree-read", label_folds)
     app.connect("doctree-read", hide_marks)
+    app.connect("html-page-context", mend_citations)
     app.connect("html-page-context", leave_solutions_out, priority=900)
     app.connect("build-finished", copy_mathjax)

@@ -99,7 +99,7 @@ def eigs(hvp: Product, dim: int, k: int, *, num_steps: int, generator: torch.Gen
         raise ValueError(f"eigs: k must lie in 1 … dim = {dim}, got {k}")
     if num_steps < k:
         raise ValueError(f"eigs: num_steps must be >= k = {k}, got {num_steps}")
-    basis, diagonal, off = _lanczos("eigs", hvp, dim, min(num_steps, dim), generator)
+    basis, diagonal, off = _lanczos("eigs", hvp, _normal(dim, generator), min(num_steps, dim), generator)
     values, vectors = torch.linalg.eigh(_tridiagonal(diagonal, off))
     order = values.abs().argsort(descending=True)[:k]
     return values[order], basis @ vectors[:, order]
@@ -171,37 +171,46 @@ def density(
     nodes = torch.zeros(probes, steps, dtype=torch.float64, device=generator.device)
     weights = torch.zeros_like(nodes)
     for i in range(probes):
-        _, diagonal, off = _lanczos("density", hvp, dim, steps, generator, signs=True)
+        _, diagonal, off = _lanczos("density", hvp, _signs(dim, 1, generator)[:, 0], steps)
         values, vectors = torch.linalg.eigh(_tridiagonal(diagonal, off))
         nodes[i, : len(values)], weights[i, : len(values)] = values, vectors[0] ** 2 / probes
     return nodes, weights
 
 
 def _lanczos(
-    function: str, hvp: Product, dim: int, num_steps: int, generator: torch.Generator, signs: bool = False
+    function: str, hvp: Product, start: Tensor, num_steps: int, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Basis (dim, m), diagonal (m,) and off-diagonal (m − 1,) with H ≈ basis · tridiagonal · basisᵀ, m <= num_steps."""
-    if signs:
-        start = _signs(dim, 1, generator)[:, 0]
-    else:
-        start = torch.randn(dim, dtype=torch.float64, device=generator.device, generator=generator)
-    basis = torch.zeros(num_steps, dim, dtype=torch.float64, device=generator.device)
-    diagonal, off = [], []
-    vector = start / start.norm()
+    """Basis (dim, m), diagonal (m,) and off-diagonal (m − 1,) with H ≈ basis · tridiagonal · basisᵀ, m <= num_steps.
+
+    Where the products span no more, it ends early, or with a generator goes on from a new direction.
+    """
+    basis = torch.zeros(num_steps, start.numel(), dtype=torch.float64, device=start.device)
+    diagonal, off, vector = [], [], start / start.norm()
     for j in range(num_steps):
-        basis[j] = vector
+        basis[j], done = vector, basis[: j + 1]
         image = _apply(function, hvp, vector[:, None])[:, 0]
         diagonal.append(image @ vector)
-        scale = image.norm()
-        done = basis[: j + 1]
-        for _ in range(2):  # once loses orthogonality, twice is enough
-            image = image - done.mT @ (done @ image)
-        length = image.norm()
-        if j + 1 == num_steps or length <= 1e-13 * scale.clamp(min=1e-300):
+        rest = _orthogonal(image, done)
+        length = rest.norm()
+        if j + 1 == num_steps:
             break
+        if length <= 1e-12 * image.norm():
+            if generator is None:
+                break
+            length, rest = torch.zeros_like(length), _orthogonal(_normal(start.numel(), generator), done)
         off.append(length)
-        vector = image / length
+        vector = rest / rest.norm()
     return basis[: len(diagonal)].mT, torch.stack(diagonal), torch.stack(off) if off else diagonal[0].new_zeros(0)
+
+
+def _orthogonal(vector: Tensor, basis: Tensor) -> Tensor:
+    for _ in range(2):  # once loses orthogonality to rounding, twice is enough
+        vector = vector - basis.mT @ (basis @ vector)
+    return vector
+
+
+def _normal(dim: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(dim, dtype=torch.float64, device=generator.device, generator=generator)
 
 
 def _tridiagonal(diagonal: Tensor, off: Tensor) -> Tensor:

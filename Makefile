@@ -1,0 +1,14 @@
+# The same words as course.py, which does the work and says what each takes: python course.py --help
+PYTHON ?= python3
+WORDS := lab test site run derive table lock bench browser
+OPTIONS := PAGE NAME TOPIC FRESH PORT NO_BROWSER QUICK KEEP PIP_ARGS
+
+.DEFAULT_GOAL := help
+.PHONY: help $(WORDS)
+
+help:
+	@$(PYTHON) course.py --help
+
+# Only what was typed after `make` is passed on, never a variable of the same name in the environment.
+$(WORDS):
+	@$(PYTHON) course.py $@ $(foreach option,$(OPTIONS),$(if $(filter command,$(origin $(option))),'$(option)=$($(option))'))
