@@ -46,19 +46,19 @@ def eigenvalues(model, x, y, params) -> Iterator[Row]:
     def peer():
         return torch.tensor(Peer(model, torch.nn.CrossEntropyLoss(), data=(x, y), cuda=False).eigenvalues(top_n=5)[0])
 
-    error = ((ours(10, 60) - exact[:10]).abs().max() / scale).item()
+    error = ((ours(10, 28) - exact[:10]).abs().max() / scale).item()
     yield measured("top-10 eigenvalues, worst relative error", error, bar=1e-10, better="lower", unit="relative")
     if not quick():
         yield compare(
             "top-10, against the dense Hessian",
-            lambda: ours(10, 60),
+            lambda: ours(10, 28),
             lambda: torch.linalg.eigvalsh(dense(loss, params)),
             bar=100,
             peer_name="dense",
             rounds=3,
         )
-    yield compare("top-5 eigenvalues", lambda: ours(5, 40), peer, bar=2, peer_name="PyHessian", rounds=5)
-    errors = [((values.double() - exact[:5]).abs().max() / scale).item() for values in (ours(5, 40), peer())]
+    yield compare("top-5 eigenvalues", lambda: ours(5, 18), peer, bar=2, peer_name="PyHessian", rounds=5)
+    errors = [((values.double() - exact[:5]).abs().max() / scale).item() for values in (ours(5, 18), peer())]
     yield measured("top-5, PyHessian's error over ours", errors[1] / max(errors[0], 1e-16), bar=1e6, unit="×")
 
 
