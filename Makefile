@@ -9,6 +9,6 @@ OPTIONS := PAGE NAME TOPIC FRESH PORT NO_BROWSER QUICK KEEP PIP_ARGS
 help:
 	@$(PYTHON) course.py --help
 
-# Only what was typed after `make` is passed on, never a variable of the same name in the environment.
+# What was typed after `make` is passed on; what stands in the environment course.py reads itself, where it is safe.
 $(WORDS):
 	@$(PYTHON) course.py $@ $(foreach option,$(OPTIONS),$(if $(filter command,$(origin $(option))),'$(option)=$($(option))'))

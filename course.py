@@ -336,10 +336,10 @@ def lock(options):
 
 
 def read_pins(path):
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
-    return dict(line.split("==", 1) for line in lines if line and not line.startswith("#"))
+    return dict(line.split("==", 1) for line in path.read_text(encoding="utf-8").split() if "==" in line)
 
 
+ENVIRONMENT = ["FRESH", "NO_BROWSER", "KEEP", "QUICK", "PIP_ARGS"]  # also read there; NAME and PORT may mean others'
 # word: (what does it, the options it takes, the one it needs)
 WORDS = {
     "lab": (lab, ["FRESH", "PORT", "NO_BROWSER"], None),
@@ -358,9 +358,10 @@ def read_command(arguments):
     """Reads `word NAME=value --flag`; an empty value counts as not given."""
     if not arguments or arguments[0] not in WORDS:
         raise Stop(f"say one of: {' '.join(WORDS)} (`python course.py --help` tells more)")
-    word, options = arguments[0], {}
+    word = arguments[0]
     function, known, needed = WORDS[word]
     known = [*known, "PIP_ARGS"]
+    options = {name: os.environ[name] for name in known if name in ENVIRONMENT and os.environ.get(name)}
     for argument in arguments[1:]:
         name, equals, value = argument.partition("=")
         if name.startswith("--"):

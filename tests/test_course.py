@@ -64,8 +64,9 @@ def _course(tree, *arguments, before="pass", **env):
     """Runs course.py, after some doctoring in the same process."""
     code = f"import runpy, sys; sys.argv = {['course.py', *arguments]!r}; {before}; " \
            f"runpy.run_path({str(tree / 'course.py')!r}, run_name='__main__')"
-    return subprocess.run([sys.executable, "-c", code], cwd=tree, env=dict(os.environ, **env), capture_output=True,
-                          text=True, timeout=120)
+    inherited = {name: value for name, value in os.environ.items() if name not in COURSE["ENVIRONMENT"]}
+    return subprocess.run([sys.executable, "-c", code], cwd=tree, env=inherited | env, capture_output=True, text=True,
+                          timeout=120)
 
 
 def _one_line(done, *parts):
@@ -266,6 +267,18 @@ def test_lab_copies_the_pages_and_opens_the_welcome_page(tree):
 
 
 @posix
+def test_options_in_the_environment(tree):
+    """`FRESH=landscape make lab` works too; NAME, which WSL sets, and QUICK, which is not lab's, do no harm."""
+    _stand_in(tree)
+    (tree / "my").mkdir()
+    assert _course(tree, "lab", FRESH="landscape", PIP_ARGS="-q", NAME="a-machine", QUICK="1", PORT="x").returncode == 0
+    install, copy, _ = _asked(tree)
+    assert install.endswith("[lab] -q")
+    assert copy == "-m book copy my/ --fresh landscape"
+    _one_line(_course(tree, "table", NAME="a-machine"), "table: say which")
+
+
+@posix
 @pytest.mark.parametrize(("failing", "last"), [
     ("", "All stages passed: ruff, tests, pages, site"),
     ("*ruff*) exit 1;;", "FAILED: ruff"),
@@ -351,7 +364,7 @@ def test_the_extra_lab_holds_what_its_words_import():
     lines = [*project["dependencies"], *project["optional-dependencies"]["lab"]]
     allowed = {re.split(r"[>=]", line)[0].lower() for line in lines}
     homes = importlib.metadata.packages_distributions()
-    tools = [path for path in (ROOT / "book").glob("*.py") if path.name != "conf.py"]
+    tools = [path for path in (ROOT / "book").glob("*.py") if path.name not in ("conf.py", "sphinx_hooks.py")]
     for path in [*tools, ROOT / "labsupport" / "tables.py"]:
         for name in _imports(path) - {"book", "labsupport"} - set(sys.stdlib_module_names):
             assert {home.lower() for home in homes.get(name, [])} & allowed, f"{path.name} imports {name}"
