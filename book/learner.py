@@ -89,10 +89,18 @@ def _read_book(root: Path) -> _Book:
 
 
 def plain_notebook(nb: NotebookNode, around: Surroundings) -> NotebookNode:
-    """The notebook with plain Markdown cells, its outputs, and no metadata but kernel and language."""
+    """The notebook with plain Markdown cells, its outputs, and no metadata but kernel and language.
+
+    Code that the site folds or leaves out (drawing, the questions' source) is folded here too, one click away; the
+    marks that nbval reads are gone.
+    """
     for cell in nb.cells:
         if cell.cell_type == "markdown":
             cell.source = flatten(cell.source, around).strip("\n")
+        else:
+            cell.source = cell.source.removeprefix("# NBVAL_CHECK_OUTPUT\n")
+            if {"hide-input", "remove-input"} & set(cell.metadata.get("tags", [])):
+                cell.metadata["jupyter"] = {"source_hidden": True}
     nb.metadata = nbformat.from_dict(
         {key: nb.metadata[key] for key in ("kernelspec", "language_info") if key in nb.metadata}
     )

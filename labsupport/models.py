@@ -50,6 +50,7 @@ def mlp(
         raise ValueError(f"mlp: sizes must be two or more integers, got {sizes!r}")
     widths = [check_count("mlp", f"sizes[{place}]", size) for place, size in enumerate(sizes)]
     check_choice("mlp", "activation", activation, ACTIVATIONS)
+    check_choice("mlp", "bias", bias, (True, False))
     check_generator("mlp", generator)
     layers: list[nn.Module] = []
     for fan_in, fan_out in pairwise(widths):
@@ -114,6 +115,8 @@ def _check_images(image_shape: Sequence[int], channels: Sequence[int]) -> tuple[
 
 def num_parameters(module: nn.Module) -> int:
     """Number of scalars in a module's parameters, trainable or not, a shared one counted once; buffers do not count."""
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"num_parameters: module must be a torch.nn.Module, got {type(module).__name__}")
     return sum(parameter.numel() for parameter in module.parameters())
 
 

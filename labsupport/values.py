@@ -60,9 +60,13 @@ def check_number(where: str, name: str, value: Any, *, low: float = -math.inf, h
 
 
 def check_choice(where: str, name: str, value: Any, choices: Any) -> None:
-    """Raise ValueError unless `value` is one of `choices` (an iterable of hashable names)."""
+    """Raise ValueError unless `value` is one of `choices`: names, integers, or (True, False).
+
+    A bool is no integer here and 1 no True, 1.0 is not 1, and a tensor or array is none of them.
+    """
     known = list(choices)
-    if value not in known:
+    plain = isinstance(value, (str, Integral)) and isinstance(value, bool) == isinstance(known[0], bool)
+    if not plain or value not in known:
         raise ValueError(f"{where}: {name} must be one of {', '.join(map(repr, known))}, got {value!r}")
 
 

@@ -1,5 +1,6 @@
 """The frame of every check: run a reader's function on fresh inputs, and say what is wrong in one sentence."""
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from html import escape
@@ -93,8 +94,18 @@ def grade(namespace: Mapping[str, Any], topic: ModuleType, *, seed: int) -> list
 def _attempted(answer: Callable) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
         result = answer(*args, **kwargs)
+        if result is None and not _is_stub(answer):
+            raise ValueError("it returned None: is a `return` missing?")
         if result is None or result is ...:
             raise NotAttempted
         return result
 
     return call
+
+
+def _is_stub(answer: Callable) -> bool:
+    """Whether a line of the function is still `...`; yes where its source cannot be had."""
+    try:
+        return any(line.strip() == "..." for line in inspect.getsource(answer).splitlines())
+    except (OSError, TypeError):
+        return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.client
 import math
 import os
 import tempfile
@@ -16,7 +17,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from labsupport.data.splits import Split
-from labsupport.values import check_count
+from labsupport.values import check_choice, check_count
 
 __all__ = ["MNIST_MIRROR", "mnist", "read_idx"]
 
@@ -57,6 +58,7 @@ def mnist(
     """
     root = Path(root)
     num_valid = check_count("mnist", "num_valid", num_valid)
+    check_choice("mnist", "download", download, (True, False))
     if not isinstance(mirror, str) or not mirror.startswith(("http://", "https://")):
         raise ValueError(f"mnist: mirror must be an http or https address, got {mirror!r}")
     paths = [_find(root, name, download, mirror) for name in _FILES]
@@ -169,7 +171,7 @@ def _receive(url: str, label: str) -> bytes:
                 while block := answer.read(_BLOCK):
                     content += block
                     bar.update(len(block))
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise OSError(f"mnist: cannot fetch {url}: {reason}; check the network, or name another mirror") from None
     return bytes(content)

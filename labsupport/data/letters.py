@@ -86,10 +86,13 @@ def _check_faces(alphabet: str, chosen: Sequence[str] | None) -> tuple[str, ...]
     known = faces(alphabet)
     if chosen is None:
         return known
-    if isinstance(chosen, str) or not chosen or len(set(chosen)) != len(chosen):
-        raise ValueError(f"glyphs: faces must be one or more different names, or None for all, got {chosen!r}")
+    rule = "faces must be one or more different names, or None for all"
+    if not isinstance(chosen, (tuple, list)) or not chosen:  # a set has no order that a seed could repeat
+        raise ValueError(f"glyphs: {rule}, got {chosen!r}")
     for face in chosen:
         check_choice("glyphs", "each of faces", face, known)
+    if len(set(chosen)) != len(chosen):
+        raise ValueError(f"glyphs: {rule}, got {chosen!r}")
     return tuple(chosen)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from labsupport.data.splits import Split
-from labsupport.values import check_count, check_generator
+from labsupport.values import check_choice, check_count, check_generator
 
 __all__ = ["digits"]
 
@@ -25,6 +25,7 @@ def digits(*, num_train: int = 1000, num_valid: int = 400, flat: bool = True, ge
     from sklearn.datasets import load_digits  # heavy to import, and only this function needs it
 
     check_generator("digits", generator)
+    check_choice("digits", "flat", flat, (True, False))
     num_train = check_count("digits", "num_train", num_train)
     num_valid = check_count("digits", "num_valid", num_valid)
     if num_train + num_valid >= _NUM_IMAGES:

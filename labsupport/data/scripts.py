@@ -76,8 +76,10 @@ def font_file(face: str) -> Path:
     """The file of a font face inside the installed matplotlib, which is not imported.
 
     Raises:
+        ValueError: the course uses no such face.
         FileNotFoundError: matplotlib or this face of it is not there.
     """
+    check_choice("font_file", "face", face, _SIXTEEN)
     path = _font_folder() / f"{face}.ttf"
     if not path.is_file():
         mend = "pip install --force-reinstall matplotlib"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -22,7 +22,7 @@ class Split:
     Attributes:
         train, valid, test: pairs (x, y). x has shape (n, …) with the same … in all parts, y shape (n,)
             or (n, …) for regression. Each part has n >= 1; all parts share device and dtypes.
-        class_names: name of class k at place k; empty for regression.
+        class_names: name of class k at place k, no two the same; empty for regression.
     Raises:
         ValueError: the parts do not fit each other, or a label names no class.
     """
@@ -33,7 +33,7 @@ class Split:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "class_names", tuple(self.class_names))
+        object.__setattr__(self, "class_names", _check_names(self.class_names))
         for name, pair in self._parts():
             _check_pair(f"Split: {name}", pair)
             object.__setattr__(self, name, tuple(pair))
@@ -60,9 +60,11 @@ class Split:
 
         Args:
             target: a device ("cuda", torch.device("cpu")) or a floating dtype (torch.float64); integers keep theirs.
+        Raises:
+            ValueError: it is neither.
         """
-        if isinstance(target, torch.dtype) and not target.is_floating_point:
-            raise ValueError(f"Split.to: target must be a device or a floating-point dtype, got {target}")
+        if not (target.is_floating_point if isinstance(target, torch.dtype) else _is_device(target)):
+            raise ValueError(f"Split.to: target must be a device or a floating-point dtype, got {target!r}")
 
         def move(tensor: Tensor) -> Tensor:
             keep = isinstance(target, torch.dtype) and not tensor.is_floating_point()
@@ -72,7 +74,7 @@ class Split:
 
     def flat(self) -> Split:
         """The same split with each x flattened to shape (n, features), as `models.mlp` wants it."""
-        return replace(self, **{name: (x.flatten(1), y) for name, (x, y) in self._parts()})
+        return replace(self, **{name: (x.reshape(len(x), -1), y) for name, (x, y) in self._parts()})
 
     @property
     def num_classes(self) -> int:
@@ -90,14 +92,34 @@ def _kind(tensor: Tensor) -> str:
     return f" {shape} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
+def _is_device(target: object) -> bool:
+    try:
+        return bool(isinstance(target, (str, int, torch.device)) and torch.device(target))
+    except RuntimeError:
+        return False
+
+
+def _check_names(names: Sequence[str]) -> tuple[str, ...]:
+    rule = "Split: class_names must be different texts, one for each class"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise ValueError(f"{rule}, got {names!r}")
+    names = tuple(names)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError(f"{rule}, got {names!r}")
+    return names
+
+
 def _check_pair(where: str, pair: object) -> None:
-    two = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(isinstance(part, Tensor) for part in pair)
-    if not two:
-        raise ValueError(f"{where} must be a pair (x, y) of tensors, got {type(pair).__name__}")
+    parts = pair if isinstance(pair, (tuple, list)) else ()
+    if len(parts) != 2 or not all(isinstance(part, Tensor) for part in parts):
+        held = f" of {', '.join(type(part).__name__ for part in parts)}" if parts else ""
+        raise ValueError(f"{where} must be a pair (x, y) of tensors, got {type(pair).__name__}{held}")
     x, y = pair
     if x.ndim < 1 or y.ndim < 1 or len(x) != len(y) or len(x) < 1:
         shapes = f"{tuple(x.shape)} and {tuple(y.shape)}"
         raise ValueError(f"{where} must have as many x as y, at least 1, got shapes {shapes}")
+    if x.device != y.device:
+        raise ValueError(f"{where} must have x and y on one device, got {x.device} and {y.device}")
 
 
 def batches(x: Tensor, y: Tensor, batch_size: int, *, generator: torch.Generator) -> Iterator[Pair]:

@@ -13,9 +13,11 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["Bundle", "asset", "content_id", "data_uri", "is_live", "picture", "show_now"]
+__all__ = ["NO_SHORTCUTS", "Bundle", "asset", "content_id", "data_uri", "is_live", "picture", "show_now"]
 
 PIXELS_PER_INCH = 144  # twice the size at which a page shows it: sharp on dense screens
+# JupyterLab takes the arrow keys for itself unless the very element that has the focus says no.
+NO_SHORTCUTS = 'data-lm-suppress-shortcuts="true"'
 COLORS = 96  # of the palette; plots need few, and a palette makes the file a quarter as large
 
 

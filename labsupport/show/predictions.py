@@ -6,7 +6,7 @@ The choice is kept in the browser (`localStorage`) and sent nowhere. Where scrip
 from collections.abc import Sequence
 from html import escape
 
-from labsupport.show.bundles import Bundle, asset, content_id
+from labsupport.show.bundles import NO_SHORTCUTS, Bundle, asset, content_id
 from labsupport.show.figures import require_text
 
 __all__ = ["predict"]
@@ -30,15 +30,15 @@ def predict(name: str, question: str, choices: Sequence[str]) -> Bundle:
         require_text("predict", choices=choice)
     root = content_id("predict", name, question, *choices)
     options = "".join(
-        f'<label><input type="radio" name="{root}" value="{index}">{escape(choice)}</label>'
+        f'<label><input type="radio" name="{root}" value="{index}" {NO_SHORTCUTS}>{escape(choice)}</label>'
         for index, choice in enumerate(choices)
     )
     html = (
-        f'<div class="predict" id="{root}" data-name="{escape(name)}" data-lm-suppress-shortcuts="true">'
+        f'<div class="predict" id="{root}" data-name="{escape(name)}">'
         f"<style>{asset('predict.css')}</style>"
         f'<style class="predict-rule"></style><fieldset><legend>Predict first. {escape(question)}</legend>'
         f"{options}</fieldset>"
-        f'<button type="button" hidden>Show the result without predicting</button>'
+        f'<button type="button" {NO_SHORTCUTS} hidden>Show the result without predicting</button>'
         f'<p class="predict-note" aria-live="polite"></p>'
         f"<script>{asset('predict.js').replace('ID', root)}</script></div>"
     )

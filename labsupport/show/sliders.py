@@ -7,7 +7,7 @@ from html import escape
 import ipywidgets
 from matplotlib.figure import Figure
 
-from labsupport.show.bundles import Bundle, asset, content_id, data_uri, is_live, picture, show_now
+from labsupport.show.bundles import NO_SHORTCUTS, Bundle, asset, content_id, data_uri, is_live, picture, show_now
 from labsupport.show.figures import CARD, require_text
 
 __all__ = ["slider"]
@@ -65,10 +65,10 @@ def _stored_face(
     name = content_id("slider", label, *(frame["src"] for frame in stored))
     below = f'<figcaption style="max-width:{width}px">{escape(caption)}</figcaption>' if caption else ""
     return (
-        f'<figure class="slider" id="{name}" data-lm-suppress-shortcuts="true" style="margin:1em 0">'
+        f'<figure class="slider" id="{name}" style="margin:1em 0">'
         f'<div class="slider-row" style="display:none;gap:.8em;align-items:center;flex-wrap:wrap">'
-        f'<label for="{name}-input">{escape(label)}</label><input id="{name}-input" type="range" min="0" '
-        f'max="{len(stored) - 1}" step="1" value="{start}" aria-valuetext="{escape(texts[start])}" '
+        f'<label for="{name}-input">{escape(label)}</label><input id="{name}-input" type="range" {NO_SHORTCUTS} '
+        f'min="0" max="{len(stored) - 1}" step="1" value="{start}" aria-valuetext="{escape(texts[start])}" '
         f'style="flex:1;min-width:10em;max-width:24em"><output for="{name}-input">{escape(texts[start])}</output></div>'
         f'<p class="slider-hint"><em>Run this cell to move the slider.</em></p>'
         f'<img src="{stored[start]["src"]}" width="{width}" alt="{escape(alts[start])}" style="{CARD}">{below}'
@@ -82,7 +82,7 @@ def _widget(
 ) -> object:
     control = ipywidgets.SelectionSlider(
         options=list(zip(texts, range(len(values)), strict=True)), value=start, description=label,
-        style={"description_width": "initial"}, layout={"width": "32em", "max_width": "100%"},
+        style={"description_width": "initial"}, layout={"width": "44em", "max_width": "100%"},
     )  # fmt: skip
     image = ipywidgets.Image(value=picture(draw(values[start])), format="png", width=width)
     control.observe(lambda change: setattr(image, "value", picture(draw(values[change["new"]]))), names="value")
