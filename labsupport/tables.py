@@ -12,11 +12,11 @@ was changed by hand or whose recipe has moved on. To make one from nothing, dele
 """
 
 import hashlib
-import importlib.util
 import json
 import math
 import os
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import TextIO
@@ -40,14 +40,14 @@ def make(recipe: str | Path, *, progress: bool = True) -> Path:
         ValueError: the recipe is not there, lacks a part, repeats a case or returns what JSON cannot hold.
     """
     recipe = Path(recipe)
-    if not recipe.is_file():
+    if not recipe.is_file() or recipe.suffix != ".py":
         raise ValueError(f"make: recipe must be a Python file, got {recipe}")
     table, partial = recipe.with_suffix(".json"), recipe.with_suffix(".partial.jsonl")
     if _is_current(table):
         return table
-    module = _load_recipe(recipe)
+    text = _text(recipe)
+    module, source = _load_recipe(recipe, text), _digest(text)
     cases = _check_cases(module)
-    source = _digest(_text(recipe))
     done = _take_up(partial, source)
     with partial.open("a", encoding="utf-8", newline="\n") as rows:
         for case in tqdm(cases, desc=recipe.stem, unit="case", disable=not progress):
@@ -55,7 +55,7 @@ def make(recipe: str | Path, *, progress: bool = True) -> Path:
                 done[_key(case)] = _check_result(case, module.run(dict(case)))
                 _append(rows, {"case": case, "result": done[_key(case)]})
     _write(table, [{**case, **done[_key(case)]} for case in cases], source)
-    partial.unlink()
+    partial.unlink(missing_ok=True)
     return table
 
 
@@ -71,9 +71,10 @@ def load(table: str | Path) -> list[dict]:
     try:
         content = json.loads(_text(table))
         rows, checksum, source = content["rows"], content["rows_sha256"], content["recipe_sha256"]
+        found = _digest(_canonical(rows))
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"load: table must be JSON with rows and checksums, got {table} ({error})") from error
-    if _digest(_canonical(rows)) != checksum:
+    if found != checksum:
         raise ValueError(f"load: table must match its checksum, got {table} with changed rows; make it again")
     recipe = table.with_suffix(".py")
     if recipe.is_file() and _digest(_text(recipe)) != source:
@@ -91,8 +92,8 @@ def main(arguments: list[str]) -> int:
         return 1
     try:
         table = make(recipes[arguments[0]])
-    except ValueError as error:
-        print(error, file=sys.stderr)
+    except (ValueError, PermissionError) as error:
+        print(error if isinstance(error, ValueError) else f"table: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("table: stopped; the finished cases are kept, and the same command goes on from there", file=sys.stderr)
@@ -109,12 +110,16 @@ def _is_current(table: Path) -> bool:
     return True
 
 
-def _load_recipe(recipe: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"recipe_{recipe.stem}", recipe)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name in ("CASES", "run"):
-        if not hasattr(module, name):
+def _load_recipe(recipe: Path, text: str) -> ModuleType:
+    """Run the very text that the checksum is of: an import could take a stale compiled file for it."""
+    module = ModuleType(f"recipe_{recipe.stem}")
+    module.__file__ = str(recipe)
+    try:
+        exec(compile(text, str(recipe), "exec", dont_inherit=True), module.__dict__)
+    except SyntaxError as error:
+        raise ValueError(f"make: recipe must be Python, got {recipe}: line {error.lineno}: {error.msg}") from error
+    for name, kind in (("CASES", Iterable), ("run", Callable)):
+        if not isinstance(getattr(module, name, None), kind):
             raise ValueError(f"make: recipe must define CASES and run, got {recipe} without {name}")
     return module
 
@@ -147,12 +152,16 @@ def _is_plain(value: object) -> bool:
 
 
 def _take_up(partial: Path, source: str) -> dict[str, dict]:
-    """The results an interrupted run left, by case; a changed recipe's rows and a torn last line are dropped."""
+    """The results an interrupted run left, by case; a changed recipe's rows and all from a torn line on are dropped."""
     rows = []
-    for line in _text(partial).splitlines() if partial.exists() else []:
+    text = partial.read_text(encoding="utf-8", errors="replace") if partial.exists() else ""
+    for line in text.split("\n"):  # not splitlines: a row may hold U+2028
         try:
             rows.append(json.loads(line))
         except ValueError:
+            break
+        if len(rows) > 1 and not (isinstance(rows[-1], dict) and {"case", "result"} <= rows[-1].keys()):
+            rows.pop()
             break
     head = {"recipe_sha256": source}
     if rows[:1] != [head]:

@@ -5,6 +5,7 @@ saddle is *strict* when the index is at least 1: then some direction leads down 
 """
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,12 +41,17 @@ def hessian(f: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
     """The (dim, dim) matrix of second derivatives of `f` at `point` (dim,), made exactly symmetric.
 
     Raises:
-        ValueError: `point` is not a vector of floating numbers, or `f` does not return one number.
+        ValueError: `point` is not a vector of floating numbers, or `f` does not return one number with a gradient.
     """
-    if point.ndim != 1 or not point.is_floating_point():
-        raise ValueError(f"hessian: point must be a floating (dim,) tensor, got {point.dtype} {tuple(point.shape)}")
-    if f(point).numel() != 1:
-        raise ValueError(f"hessian: f must return one number, got shape {tuple(f(point).shape)}")
+    if not _is_floating(point, 1):
+        raise ValueError(f"hessian: point must be a floating (dim,) tensor, got {_said(point)}")
+    with torch.enable_grad():
+        value = f(point.detach().clone().requires_grad_())
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        raise ValueError(f"hessian: f must return one number as a tensor, got {_said(value)}")
+    if not value.requires_grad:
+        raise ValueError("hessian: f must be differentiable by torch, got a number without gradient "
+                         "(computed with detach, item or a comparison?)")
     matrix = torch.func.jacrev(torch.func.jacrev(lambda x: f(x).reshape(())))(point)
     return (matrix + matrix.mT) / 2
 
@@ -54,14 +60,19 @@ def inertia(matrix: Tensor, *, tolerance: float = 1e-9) -> Inertia:
     """Signs of the eigenvalues of a symmetric matrix (dim, dim), solved in float64.
 
     Args:
-        tolerance: eigenvalues within `tolerance` × the largest magnitude count as zero.
+        tolerance: eigenvalues within `tolerance` × the largest magnitude count as zero; never less than the rounding
+            of the matrix's own dtype, dim × its epsilon (1.2e-7 for float32).
     Raises:
-        ValueError: not square, not symmetric, not finite, or tolerance < 0.
+        ValueError: not a real square tensor, not symmetric, not finite, or tolerance < 0.
     """
+    if not isinstance(matrix, Tensor) or matrix.is_complex():
+        raise ValueError(f"inertia: matrix must be a real tensor, got {_said(matrix)}")
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise ValueError(f"inertia: matrix must be square (dim, dim), got {tuple(matrix.shape)}")
     check_number("inertia", "tolerance", tolerance, low=0)
-    matrix = matrix.double()
+    if matrix.is_floating_point():
+        tolerance = max(tolerance, len(matrix) * torch.finfo(matrix.dtype).eps)
+    matrix = matrix.detach().double()
     if not is_finite(matrix):
         raise ValueError("inertia: matrix must be finite, got NaN or infinity")
     if not torch.allclose(matrix, matrix.mT, rtol=1e-5, atol=1e-5 * float(matrix.abs().max())):
@@ -79,6 +90,8 @@ def kind(signs: Inertia) -> str:
     no way up at second order it may be a maximum all the same), or "undecided": zeros and no negative eigenvalue, so
     that second derivatives cannot tell. Some authors (Lee et al. 2016) count maxima as strict saddles.
     """
+    if not isinstance(signs, Inertia):
+        raise ValueError(f"kind: signs must be an Inertia, as inertia(matrix) returns it, got {_said(signs)}")
     if signs.negative:
         return "strict saddle" if signs.zero or signs.positive else "maximum"
     return "undecided" if signs.zero else "minimum"
@@ -99,13 +112,17 @@ def escape_time(offset: float, *, curvature: float, lr: float, radius: float = 1
     Raises:
         ValueError: a bound above is broken.
     """
+    for name, value in (("offset", offset), ("curvature", curvature), ("radius", radius)):
+        check_number("escape_time", name, value)
     if not 0 < offset < radius:
         raise ValueError(f"escape_time: offset must lie in (0, radius = {radius}), got {offset}")
     if not curvature < 0:
         raise ValueError(f"escape_time: curvature must be < 0, got {curvature}")
     _check_rates("escape_time", lr, momentum)
-    half = (1 + momentum - lr * curvature) / 2
-    return math.log(radius / offset) / math.log(half + math.sqrt(half**2 - momentum))
+    gain = -lr * curvature
+    less = 1 - momentum - gain  # r = 1 + s with s² + less·s − gain = 0: no cancellation where gain is tiny
+    root = math.sqrt(less**2 + 4 * gain)
+    return math.log(radius / offset) / math.log1p(2 * gain / (less + root) if less > 0 else (root - less) / 2)
 
 
 def start(position: Tensor) -> Walkers:
@@ -114,17 +131,20 @@ def start(position: Tensor) -> Walkers:
     Raises:
         ValueError: not (replicas, dim), not floating, or not finite.
     """
+    if not _is_floating(position, 2):
+        raise ValueError(f"start: position must be a floating (replicas, dim) tensor, got {_said(position)}")
     if not is_finite(position):
         raise ValueError("start: position must be finite, got NaN or infinity")
-    if position.ndim != 2 or not position.is_floating_point():
-        raise ValueError(
-            f"start: position must be a floating (replicas, dim) tensor, got {position.dtype} {tuple(position.shape)}"
-        )
     return Walkers(position, torch.zeros_like(position))
 
 
 def step(walkers: Walkers, gradient: Tensor, *, lr: float, momentum: float = 0.0) -> Walkers:
-    """One update in torch's form: v ← ρ v + g, θ ← θ − η v. `gradient` is (replicas, dim)."""
+    """One update in torch's form: v ← ρ v + g, θ ← θ − η v.
+
+    Raises:
+        ValueError: `gradient` has not the positions' shape (replicas, dim) and dtype.
+    """
+    _check_gradient("step", gradient, walkers.position)
     velocity = momentum * walkers.velocity + gradient
     return Walkers(walkers.position - lr * velocity, velocity)
 
@@ -139,14 +159,17 @@ def in_directions(directions: Tensor, std: float) -> Noise:
     """Adds N(0, std²) along each column of `directions` (dim, k), orthonormal, and nothing elsewhere.
 
     Raises:
-        ValueError: the columns are not orthonormal, or std < 0.
+        ValueError: the columns are not orthonormal, or std < 0; later, a gradient has another dim or dtype.
     """
     check_number("in_directions", "std", std, low=0)
-    gram = directions.mT @ directions if directions.ndim == 2 else None
+    gram = directions.mT @ directions if _is_floating(directions, 2) else None
     if gram is None or not holds((gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).abs() < 1e-5):
-        raise ValueError(f"in_directions: directions must have orthonormal columns, got {tuple(directions.shape)}")
+        raise ValueError(f"in_directions: directions must have orthonormal columns, got {_said(directions)}")
 
     def noisy(gradient: Tensor, t: int, generator: torch.Generator) -> Tensor:
+        if (len(directions), directions.dtype) != (gradient.shape[1], gradient.dtype):
+            rule = f"directions must fit the gradient, {_said(gradient)}"
+            raise ValueError(f"in_directions: {rule}, got {_said(directions)}")
         coefficients = _normal(gradient[:, :1].expand(-1, directions.shape[1]), generator)
         return gradient + std * coefficients @ directions.mT
 
@@ -221,6 +244,8 @@ def first_passage(
 ) -> Tensor:
     """For each walker the first step after which it has escaped: (replicas,) float64, infinite if it never does.
 
+    A walker that becomes NaN or infinite without having escaped gets NaN, and a RuntimeWarning counts them.
+
     Args:
         gradient: positions (replicas, dim) to gradients of the same shape.
         position: (replicas, dim) starting points.
@@ -230,31 +255,59 @@ def first_passage(
         momentum: torch's ρ, in [0, 1).
         noise: what is done to the gradient at each step; it needs a `generator`.
     Raises:
-        ValueError: a bound above is broken, or noise comes without a generator.
+        ValueError: a bound above is broken, noise comes without a generator, or a function returns another shape.
     """
     walkers = start(position)
     _check_walk("first_passage", lr, momentum, max_steps, noise, generator)
     steps = torch.full((len(position),), math.inf, dtype=torch.float64, device=position.device)
-    steps[escaped(position)] = 0
+    steps[_escaped(escaped, position)] = 0
     for t in range(max_steps):
         if steps.isfinite().all():
             break
         walkers = step(walkers, _noisy(gradient, walkers, noise, t, generator), lr=lr, momentum=momentum)
-        steps[escaped(walkers.position) & steps.isinf()] = t + 1
-    return steps
+        steps[_escaped(escaped, walkers.position) & steps.isinf()] = t + 1
+    lost = steps.isinf() & ~walkers.position.isfinite().all(dim=1)
+    if lost.any():
+        count = f"{int(lost.sum())} of {len(lost)} walkers"
+        warnings.warn(f"first_passage: {count} became NaN or infinite before they escaped", RuntimeWarning, stacklevel=2)
+    return steps.masked_fill(lost, math.nan)
+
+
+def _escaped(escaped: Callable[[Tensor], Tensor], position: Tensor) -> Tensor:
+    out = escaped(position.clone())
+    if not isinstance(out, Tensor) or out.dtype != torch.bool or out.shape != position.shape[:1]:
+        rule = f"escaped must return booleans of shape ({len(position)},)"
+        raise ValueError(f"first_passage: {rule}, got {_said(out)}")
+    return out
 
 
 def _noisy(
     gradient: Callable, walkers: Walkers, noise: Noise | None, t: int, generator: torch.Generator | None
 ) -> Tensor:
-    plain = gradient(walkers.position)
+    plain = gradient(walkers.position.clone())  # its own copy: it may work in place
+    _check_gradient("gradient", plain, walkers.position)
     return plain if noise is None else noise(plain, t, generator)
 
 
+def _is_floating(thing: object, ndim: int) -> bool:
+    return isinstance(thing, Tensor) and thing.is_floating_point() and thing.ndim == ndim and thing.numel() > 0
+
+
+def _said(thing: object) -> str:
+    """What came instead: a tensor's dtype and shape, else the type."""
+    return f"{thing.dtype} {tuple(thing.shape)}" if isinstance(thing, Tensor) else type(thing).__name__
+
+
+def _check_gradient(function: str, gradient: Tensor, position: Tensor) -> None:
+    same = isinstance(gradient, Tensor) and (gradient.shape, gradient.dtype) == (position.shape, position.dtype)
+    if not same:
+        raise ValueError(f"{function}: the gradient must be {_said(position)} as the positions, got {_said(gradient)}")
+
+
 def _check_rates(function: str, lr: float, momentum: float) -> None:
-    if not 0 < lr < math.inf:
-        raise ValueError(f"{function}: lr must be > 0 and finite, got {lr}")
-    if not 0 <= momentum < 1:
+    if check_number(function, "lr", lr, low=0) == 0:
+        raise ValueError(f"{function}: lr must be > 0, got {lr}")
+    if check_number(function, "momentum", momentum, low=0) >= 1:
         raise ValueError(f"{function}: momentum must lie in [0, 1), got {momentum}")
 
 
@@ -263,6 +316,8 @@ def _check_walk(
 ) -> None:
     _check_rates(function, lr, momentum)
     check_count(function, "num_steps" if function == "walk" else "max_steps", steps)
+    if noise is not None and not callable(noise):
+        raise ValueError(f"{function}: noise must be a function such as isotropic(std), or None, got {noise!r}")
     if noise is not None:
         check_generator(function, generator)
 
