@@ -1,6 +1,9 @@
 """The frame of the exercises: three statuses, a message for each misconception, grading with a secret seed."""
 
+import sys
+
 import pytest
+import torch
 
 from labsupport import checks
 from labsupport.checks import frame
@@ -41,3 +44,30 @@ def test_every_check_refuses_its_wrong_answers_each_with_its_own_message(name, s
 def test_grading_finds_answers_by_name():
     reports = frame.grade({"morse_index": lambda hessian: ...}, checks.landscape, seed=7)
     assert {r.status for r in reports} == {"not attempted"} and len(reports) == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: four(lambda: 4, "secret"), "four: seed must be an integer >= 0, got 'secret'"),
+        (lambda: four(lambda: 4, None), "four: seed must be an integer >= 0, got None"),
+        (lambda: frame.grade({}, checks.landscape, seed=1.5), "grade: seed must be an integer >= 0, got 1.5"),
+        (lambda: frame.grade(None, checks.landscape, seed=1), "grade: namespace must be a dict .*, got NoneType"),
+        (lambda: frame.grade({}, "landscape", seed=1), "grade: topic must be a module with checks.*, got 'landscape'"),
+        (lambda: frame.grade({}, pytest, seed=1), "grade: topic must be a module with checks"),
+    ],
+)
+def test_a_grader_s_mistake_is_not_the_reader_s(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_an_answer_can_neither_leave_nor_change_what_it_is_judged_by():
+    @frame.check(wrong=four.wrong)
+    def double(answer, generator):
+        given = torch.ones(2)
+        return None if torch.equal(answer(given), 2 * given) else "not doubled"
+
+    assert double(lambda x: x.mul_(2)).status == "correct"
+    assert double(lambda x: x.zero_()).status == "wrong"
+    assert "It raised SystemExit" in double(lambda x: sys.exit(1)).message

@@ -141,3 +141,28 @@ def test_digits_refuse():
         data.digits(num_train=1400, num_valid=397, generator=seeded())
     with pytest.raises(ValueError, match=r"digits: generator must be a torch\.Generator, got None"):
         data.digits(generator=None)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: data.Split(s.train, s.valid, s.test, "ab"), "Split: class_names must be different .*, got 'ab'"),
+        (lambda s: data.Split(s.train, s.valid, s.test, (0, 1)), r"class_names must be different .*, got \(0, 1\)"),
+        (lambda s: data.Split(s.train, s.valid, s.test, ["a", "a"]), r"class_names must be different .* \('a', 'a'\)"),
+        (lambda s: data.Split(s.train, s.valid, s.test, None), "Split: class_names must be different .*, got None"),
+        (lambda s: data.Split((s.train[0], s.train[1].to("meta")), s.valid, s.test), "train must have x and y on one"),
+        (lambda s: data.Split((s.train[0].numpy(), s.train[1]), s.valid, s.test), "got tuple of ndarray, Tensor"),
+        (lambda s: s.to("gpu"), "Split.to: target must be a device or a floating-point dtype, got 'gpu'"),
+        (lambda s: s.to(None), "Split.to: target must be a device or a floating-point dtype, got None"),
+        (lambda s: data.batches(s.train[0], s.train[1].to("meta"), 2, generator=seeded()), "batches: .* one dev"),
+        (lambda s: data.digits(flat=(1, 8, 8), generator=seeded()), "digits: flat must be one of True, False, got"),
+    ],
+)
+def test_splits_refuse_look_alikes(split, call, message):
+    with pytest.raises(ValueError, match=message):
+        call(split)
+
+
+def test_flat_gives_a_lone_number_a_feature_axis():
+    part = (torch.arange(3.0), torch.arange(3.0))
+    assert data.Split(part, part, part).flat().train[0].shape == (3, 1)

@@ -193,3 +193,11 @@ def test_a_missing_font_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(scripts, "_font_folder", lambda: tmp_path)
     with pytest.raises(FileNotFoundError, match=r"glyphs: .*DejaVuSans\.ttf is missing; install matplotlib again"):
         data.font_file("DejaVuSans")
+
+
+@pytest.mark.parametrize("faces", [{"DejaVuSans"}, np.array(["DejaVuSans"]), 3, [["DejaVuSans"]], ["DejaVuSans"] * 2])
+def test_glyphs_refuse_faces_without_an_order(faces):
+    with pytest.raises(ValueError, match=r"glyphs: (each of )?faces must be one"):
+        data.glyphs("digits", sizes=(3, 3, 3), faces=faces, generator=seeded())
+    with pytest.raises(ValueError, match=r"font_file: face must be one of 'DejaVuSans', .*, got 'Arial'"):
+        data.font_file("Arial")

@@ -186,3 +186,11 @@ def test_nothing_is_unpickled(tmp_path):
 
     with pytest.raises(ValueError, match="must begin with 00 00 08"):
         data.mnist(store(tmp_path, train_images=gzip.compress(pickle.dumps(list(range(99))))))
+
+
+@pytest.mark.parametrize("mirror", ["http://exa mple", "http://127.0.0.1:abc"])
+def test_a_mirror_with_a_broken_address_is_named(tmp_path, mirror):
+    with pytest.raises(OSError, match=r"mnist: cannot fetch http.*name another mirror"):
+        data.mnist(tmp_path, download=True, mirror=mirror)
+    with pytest.raises(ValueError, match="mnist: download must be one of True, False, got 'no'"):
+        data.mnist(tmp_path, download="no")

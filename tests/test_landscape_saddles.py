@@ -1,6 +1,7 @@
 """Critical points against closed forms: signs of curvatures, escape times, and which noise lets walkers leave."""
 
 import math
+import re
 
 import pytest
 import torch
@@ -203,3 +204,108 @@ REFUSALS = {
 def test_refusals(message):
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         REFUSALS[message]()
+
+
+def passing(gradient=lambda p: -p, escaped=lambda p: p[:, 0] > 1, position=None, **changed):
+    position = torch.full((3, 2), 0.5, dtype=DTYPE) if position is None else position
+    return saddles.first_passage(gradient, position, escaped, **{"lr": 0.1, "max_steps": 20, **changed})
+
+
+def lost(y, **changed):
+    options = {"num_layers": 1, "scale": 1, "replicas": 1, "lr": 1, "num_steps": 1, **changed}
+    return plateaus.losses(torch.ones(3, 2), y, **options, generator=seeded())
+
+
+LOOK_ALIKES = {
+    "hessian: point must be a floating (dim,) tensor, got list": lambda: saddles.hessian(data.strict_saddle, [0.0]),
+    "hessian: f must return one number as a tensor, got float": lambda: saddles.hessian(
+        lambda p: p.sum().item(), torch.zeros(2)
+    ),
+    "hessian: f must be differentiable by torch": lambda: saddles.hessian(lambda p: p.detach().sum(), torch.zeros(2)),
+    "inertia: matrix must be a real tensor, got torch.complex64": lambda: saddles.inertia(torch.eye(2) * 1j),
+    "inertia: matrix must be a real tensor, got list": lambda: saddles.inertia([[1.0]]),
+    "kind: signs must be an Inertia": lambda: saddles.kind(torch.eye(2)),
+    "escape_time: offset must be a finite number": lambda: saddles.escape_time("1", curvature=-1, lr=0.1),
+    "escape_time: curvature must be a finite": lambda: saddles.escape_time(0.1, curvature=-math.inf, lr=0.1),
+    "escape_time: lr must be a finite number >= 0, got True": lambda: saddles.escape_time(0.1, curvature=-1, lr=True),
+    "start: position must be a floating (replicas, dim) tensor, got list": lambda: saddles.start([[1.0]]),
+    "start: position must be a floating (replicas, dim) tensor, got torch.float32 (0, 2)": lambda: saddles.start(
+        torch.zeros(0, 2)
+    ),
+    "step: gradient must be": lambda: saddles.step(saddles.start(ONE), ONE[0], lr=0.1),
+    "step: lr must be a finite number >= 0, got -0.1": lambda: saddles.step(saddles.start(ONE), ONE, lr=-0.1),
+    "in_directions: directions must have orthonormal columns, got torch.int64": lambda: saddles.in_directions(
+        torch.eye(2).long(), 1.0
+    ),
+    "in_directions: directions must have orthonormal columns, got torch.float32 (2, 0)": lambda: saddles.in_directions(
+        torch.eye(2)[:, :0], 1.0
+    ),
+    "in_directions: directions must fit the gradient, torch.float64 (3, 2), got torch.float32 (2, 2)": lambda: passing(
+        noise=saddles.in_directions(torch.eye(2), 1.0), generator=seeded()
+    ),
+    "noise: generator must be": lambda: saddles.isotropic(1.0)(ONE, 0, None),
+    "first_passage: noise must be a function such as isotropic(std), or None, got 0.1": lambda: passing(noise=0.1),
+    "first_passage: gradient must be torch.float64 (3, 2), as the positions are, got torch.float64 ()": lambda: passing(
+        lambda p: p.sum()
+    ),
+    "first_passage: gradient must be torch.float64 (3, 2), as the positions are, got torch.float32": lambda: passing(
+        lambda p: p.float()
+    ),
+    "first_passage: gradient must be torch.float64 (3, 2), as the positions are, got NoneType": lambda: passing(
+        lambda p: None
+    ),
+    "first_passage: escaped must return booleans of shape (3,), got torch.int64 (3,)": lambda: passing(
+        escaped=lambda p: (p[:, 0] > 1).long()
+    ),
+    "first_passage: escaped must return booleans of shape (3,), got torch.bool ()": lambda: passing(
+        escaped=lambda p: (p[:, 0] > 1).all()
+    ),
+    "first_passage: escaped must return booleans of shape (3,), got NoneType": lambda: passing(escaped=lambda p: None),
+    "losses: y must be int64 or int32 on cpu, got torch.float32": lambda: lost(torch.zeros(3)),
+    "losses: y must hold class numbers >= 0, got -1": lambda: lost(torch.tensor([0, 1, -1])),
+    "losses: x, y must be (examples, inputs), (examples,), got torch.float32 [3, 2], list": lambda: lost([0, 1, 0]),
+    "plateau_length: curves must be (replicas, steps >= 1), got torch.float32 [2, 0]": lambda: plateaus.plateau_length(
+        torch.zeros(2, 0), below=1
+    ),
+    "plateau_length: below must be a finite number, got nan": lambda: plateaus.plateau_length(ONE, below=math.nan),
+}
+
+
+@pytest.mark.parametrize("message", LOOK_ALIKES)
+def test_look_alikes_are_refused(message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        LOOK_ALIKES[message]()
+
+
+def test_what_diverges_is_not_said_to_stay_for_ever():
+    curves = torch.tensor([[3.0, math.nan, math.nan], [3.0, 1.0, math.nan], [3.0, 3.0, 3.0]])
+    assert str(plateaus.plateau_length(curves, below=2).tolist()) == "[nan, 1.0, inf]"
+    wild = torch.tensor([[0.5, 0.0], [0.5, 9.0]], dtype=DTYPE)
+    with pytest.warns(RuntimeWarning, match="first_passage: 1 of 2 walkers became NaN or infinite"):
+        steps = passing(lambda p: torch.stack((0 * p[:, 1], p[:, 1] ** 3), 1), position=wild)
+    assert str(steps.tolist()) == "[inf, nan]"
+
+
+def test_a_gradient_may_work_in_place():
+    begin = torch.full((3, 2), 0.5, dtype=DTYPE)
+    walks = [saddles.walk(f, begin, lr=0.1, num_steps=3) for f in (lambda p: p.mul_(-1), lambda p: -p)]
+    assert torch.equal(*walks) and (begin == 0.5).all()
+
+
+def test_zeros_of_a_float32_matrix_are_zeros():
+    for seed in range(20):
+        assert saddles.inertia(rotated([0.0, 0.0, 0.0, 1.0, 2.0, 3.0], seed).float()) == (0, 3, 3)
+    begin = torch.zeros(2, 2, dtype=DTYPE, requires_grad=True)
+    assert saddles.inertia(begin + torch.eye(2, dtype=DTYPE)) == (0, 0, 2)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_escape_time_of_a_nearly_flat_direction(momentum):
+    """There the walk is slow, and the time is (1 − ρ) log(radius / offset) / (lr |h|)."""
+    flat = saddles.escape_time(0.1, curvature=-1e-18, lr=0.1, momentum=momentum)
+    assert math.isclose(flat, (1 - momentum) * math.log(10) / 1e-19, rel_tol=1e-12)
+
+
+def test_losses_run_under_no_grad():
+    with torch.no_grad():
+        assert lost(torch.arange(3), num_steps=2).isfinite().all()

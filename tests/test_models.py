@@ -116,3 +116,16 @@ def test_the_default_dtype_is_followed():
 def test_models_refuse(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: models.mlp([3, 2], bias=0.1, generator=seeded()), "mlp: bias must be one of True, False, got 0.1"),
+        (lambda: models.num_parameters(models.mlp([3, 2], generator=seeded()).parameters()),
+         "num_parameters: module must be a torch.nn.Module, got generator"),
+    ],
+)  # fmt: skip
+def test_models_refuse_look_alikes(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -28,8 +28,48 @@ def test_series_paths_and_contours():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="figure: columns must be >= 1, got 0"):
+    with pytest.raises(ValueError, match="figure: columns must be an integer >= 1, got 0"):
         plots.figure(0)
     _, ax = plots.figure()
     with pytest.raises(ValueError, match=r"mean_and_error: curve 'a' must be \(seeds >= 2, 2\)"):
         plots.mean_and_error(ax, [0, 1], {"a": torch.zeros(1, 2)}, xlabel="x", ylabel="y")
+
+
+LABELS = {"xlabel": "x", "ylabel": "y"}
+COMPLEX = torch.zeros(2, dtype=torch.complex64)
+
+
+@pytest.mark.parametrize(
+    ("draw", "message"),
+    [
+        (lambda ax: plots.figure(True), r"figure: columns must be an integer >= 1, got True"),
+        (lambda ax: plots.figure(size=3), r"figure: size must be \(width, height\) in inches, got 3"),
+        (lambda ax: plots.figure(size=(0, 1)), r"figure: each of size must be > 0, got 0"),
+        (lambda ax: plots.series([ax], [0], {"a": [1]}, **LABELS), "series: ax must be one matplotlib Axes, got list"),
+        (lambda ax: plots.series(ax, [0, 1], {"a": torch.zeros(2, 3)}, **LABELS), r"'a' must be \(2,\), got \(2, 3"),
+        (lambda ax: plots.series(ax, [0, 1], {"a": COMPLEX}, **LABELS), "'a' must be real numbers, got torch.complex"),
+        (lambda ax: plots.series(ax, [0, 1], {"a": ["x", 1]}, **LABELS), "curve 'a' must be real numbers, got list"),
+        (lambda ax: plots.series(ax, [0, 1], [[1, 2]], **LABELS), "must be a dict from name to values, got list"),
+        (lambda ax: plots.mean_and_error(ax, 3, {}, **LABELS), r"mean_and_error: x must be \(n,\) positions"),
+        (lambda ax: plots.paths(ax, {"a": torch.zeros(5, 3, 2)}), r"'a' must be \(steps >= 1, 2\), got \(5, 3, 2\)"),
+        (lambda ax: plots.paths(ax, {"a": torch.zeros(2, 5)}), r"curve 'a' must be \(steps >= 1, 2\), got \(2, 5\)"),
+        (lambda ax: plots.paths(ax, {"a": torch.zeros(1, 2), "b": torch.zeros(0, 2)}), "curve 'b' must be"),
+        (lambda ax: plots.contours(ax, data.strict_saddle, half_width=0), "contours: half_width must be > 0, got 0"),
+        (lambda ax: plots.contours(ax, data.strict_saddle, points=1), "contours: points must be an integer >= 2"),
+        (lambda ax: plots.contours(ax, torch.sum), r"contours: f must map points .*\(121, 121\), got \(\)"),
+    ],
+)
+def test_plots_refuse_before_they_draw(draw, message):
+    _, ax = plots.figure()
+    with pytest.raises(ValueError, match=message):
+        draw(ax)
+    assert not ax.has_data()
+
+
+def test_many_curves_look_different_and_low_precision_is_drawn_in_full():
+    _, ax = plots.figure()
+    plots.series(ax, [0, 1], {str(k): torch.ones(2).bfloat16() for k in range(30)}, **LABELS)
+    assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in ax.lines}) == 30
+    _, ax = plots.figure()
+    plots.mean_and_error(ax, [0], {"a": torch.full((3, 1), 6e4).half()}, **LABELS)
+    assert np.isfinite(ax.lines[0].get_ydata()).all()

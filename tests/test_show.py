@@ -6,6 +6,7 @@ import json
 import re
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -133,9 +134,9 @@ REFUSALS = {
     "table: rows must hold": lambda: show.table({}, columns=["x"]),
     "measured: values must hold >= 2": lambda: show.measured([1.0]),
     "source: obj": lambda: show.source(len),
-    "verdict: rule must be one of above, below, within": lambda: claims.verdict(1, 1, smallest=1, rule="up"),
-    "verdict: error must be finite and >= 0": lambda: claims.verdict(1, -1, smallest=1, rule="above"),
-    "verdict: effect must be finite": lambda: claims.verdict(float("nan"), 1, smallest=1, rule="above"),
+    "verdict: rule must be one of 'above', 'below'": lambda: claims.verdict(1, 1, smallest=1, rule="up"),
+    "verdict: error must be a finite number >= 0": lambda: claims.verdict(1, -1, smallest=1, rule="above"),
+    "verdict: effect must be a finite number": lambda: claims.verdict(float("nan"), 1, smallest=1, rule="above"),
     "claim: error must name the conditions": lambda: show.claim(
         "c", "s", source="k", effect={"a": 1.0}, error={"b": 1.0}, smallest=1, rule="above"
     ),
@@ -146,3 +147,63 @@ REFUSALS = {
 def test_refusals(message):
     with pytest.raises(ValueError, match=re.escape(message)):
         REFUSALS[message]()
+
+
+def claimed(**changed):
+    options = {"source": "k", "effect": 1.0, "error": 0.1, "smallest": 0.5, "rule": "above", **changed}
+    return show.claim(options.pop("name", "n"), "s", **options)
+
+
+LOOK_ALIKES = {
+    "measured: values must be a list or 1-d tensor of numbers": lambda: show.measured({0: 1.5, 1: 2.5}),
+    "measured: values must be a list or 1-d tensor of numbers, got '12'": lambda: show.measured("12"),
+    "measured: values must be a list or 1-d tensor of numbers, got [[": lambda: show.measured(torch.ones(2, 2)),
+    "table: row 'a' must hold numbers and texts, got None": lambda: show.table({"a": [None]}, columns=["x"]),
+    "table: rows' names and columns must be texts, got 2": lambda: show.table({"a": [1]}, columns=[2]),
+    "table: columns must be a list of texts, got 'xy'": lambda: show.table({"a": [1, 2]}, columns="xy"),
+    "source: obj": lambda: show.source(plots),
+    "figure: fig must be a matplotlib figure, got Axes": lambda: show.figure(draw(1).axes[0], caption="c", alt="a"),
+    "slider: draw must return a matplotlib figure, got NoneType": lambda: show.slider(
+        lambda v: None, [1, 2], label="l", alt="a"
+    ),
+    "slider: start must be an integer >= 0": lambda: show.slider(draw, [1, 2], label="l", alt="a", start=True),
+    "slider: values must read differently": lambda: show.slider(draw, [1, 1 + 1e-9], label="l", alt="a"),
+    "slider: values must be numbers or texts": lambda: show.slider(draw, [None, 1], label="l", alt="a"),
+    "slider: alt must be a non-empty text, got ' '": lambda: show.slider(draw, [1, 2], label="l", alt=" "),
+    "predict: choices must be 2 to 6 different answers, got 'ab'": lambda: show.predict("p", "q", "ab"),
+    "predict: choices must be 2 to 6 different answers, got {": lambda: show.predict("p", "q", {"a", "b"}),
+    "combine: verdicts must be a list of one or more, got 'holds'": lambda: claims.combine("holds"),
+    "combine: each of verdicts must be one of 'holds', 'fails'": lambda: claims.combine(["hold"]),
+    "claim: seeds must be an integer >= 1, got 0": lambda: claimed(seeds=0),
+    "claim: name must be of letters, digits and hyphens": lambda: claimed(name='a" onclick="b'),
+    "verdict: effect must be a finite number, got '1'": lambda: claimed(effect="1"),
+    "verdict: rule must be one of": lambda: claimed(rule=["above"]),
+}
+
+
+@pytest.mark.parametrize("message", LOOK_ALIKES)
+def test_look_alikes_are_refused(message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        LOOK_ALIKES[message]()
+
+
+def test_numbers_are_shown_as_they_are():
+    assert show.measured([0.1] * 3) == "0.100\u00a0±\u00a00.000"
+    assert rounded(-0.001, 0.1)[0] == "0.00"
+    assert "<td>1234567</td><td>1.5</td>" in html(show.table({"a": [1234567, 1.5]}, columns=["", "x"]))
+    assert html(show.table({"a": [1, 2]}, columns=["", "x"])).count("<th scope=\"col\">") == 2
+    faces = claimed(effect=torch.tensor(1.0), smallest=torch.tensor(0.5)).data
+    assert '"smallest": 0.5' in json.dumps(faces)
+
+
+def test_a_slider_s_texts_cannot_close_its_script_and_its_frames_are_taken_at_once():
+    fig, ax = plots.figure(size=(3, 2))
+
+    def redraw(value):
+        ax.clear()
+        ax.plot([0, value, 1])
+        return fig
+
+    out = html(show.slider(redraw, [0.5, 2.0], label="height", alt="</script><b>"))
+    frames = json.loads(re.search(r'application/json">(.*?)</script>', out, re.S)[1])
+    assert len({frame["src"] for frame in frames}) == 2 and frames[0]["alt"].startswith("</script>")

@@ -1,6 +1,7 @@
 """labsupport/tables.py: made once, taken up after an interruption, refused when changed."""
 
 import json
+import sys
 
 import pytest
 
@@ -132,3 +133,39 @@ def test_the_command_makes_a_table_by_name(recipe, monkeypatch, capsys):
     recipe.with_suffix(".stop").unlink()
     assert tables.main(["landscape/steps"]) == 0
     assert "steps.json: 4 rows" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "text", "message"), [
+    ("r.py", "CASES = [", r"make: recipe must be Python, got .*r\.py: line 1"),
+    ("r.py", "CASES = None\ndef run(case): return {}", "make: recipe must define CASES and run, .* without CASES"),
+    ("r.py", "CASES = [{'a': 1}]\nrun = 3", "make: recipe must define CASES and run, .* without run"),
+    ("r.json", RECIPE, r"make: recipe must be a Python file, got .*r\.json"),
+])
+def test_other_recipes_are_refused(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=message):
+        tables.make(tmp_path / name, progress=False)
+    assert (tmp_path / name).read_text(encoding="utf-8") == text
+
+
+def test_no_compiled_file_stands_in_for_a_changed_recipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    recipe = tmp_path / "r.py"
+    for value in (1, 2):  # of one length, within a second
+        recipe.write_text(f"CASES = [{{'a': 1}}]\ndef run(case): return {{'b': {value}}}\n", encoding="utf-8")
+        assert tables.load(tables.make(recipe, progress=False)) == [{"a": 1, "b": value}]
+
+
+@pytest.mark.parametrize("torn", [
+    b"\xff\xfe", '{"case": {"a": "ä'.encode()[:-1], b"1", b'{"case": {"depth": 3}}\n', b"\0" * 9,
+])
+def test_whatever_a_crash_left_at_the_end_is_dropped(recipe, torn):
+    recipe.write_text(RECIPE.replace("None", '"line\\u2028break\\x85"'), encoding="utf-8")
+    recipe.with_suffix(".stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        tables.make(recipe, progress=False)
+    recipe.with_suffix(".stop").unlink()
+    partial = recipe.with_suffix(".partial.jsonl")
+    partial.write_bytes(partial.read_bytes() + torn)
+    assert tables.load(tables.make(recipe, progress=False))[3]["note"] == "line\u2028break\x85"
+    assert _calls(recipe) == 3 + 2

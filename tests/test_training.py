@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss
 
 from labsupport import data, models
 from labsupport.training import Plan, Score, evaluate, fit
@@ -215,3 +215,56 @@ def test_evaluate_refuses(split):
         evaluate(net, *split.to("meta").valid)
     with pytest.raises(ValueError, match=r"evaluate: loss must return a scalar tensor, .*, got float"):
         evaluate(net, *split.valid, loss=lambda out, y: 0.0)
+
+
+def frozen(net):
+    return net.requires_grad_(False)
+
+
+def fresh(**changed):
+    return models.mlp([64, 10], **{"generator": seeded(), **changed})
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda s: run(s, seeded(), net=frozen(fresh())), "fit: optimizer must hold .* that requires a gradient"),
+        (lambda s: run(s, seeded(), schedule=lambda t: None), r"fit: schedule\(0\) must be a finite number.*None"),
+        (lambda s: run(s, seeded(), schedule=lambda t: -0.1), r"fit: schedule\(0\) must be .*, got -0.1"),
+        (lambda s: run(s, seeded(), loss=lambda o, y: cross_entropy(o, y).detach()), "fit: loss must have a gradient"),
+        (lambda s: run(s, seeded(), loss=lambda o, y: (o.argmax(1) != y).sum()), "loss must .* of torch.int64"),
+        (lambda s: torch.no_grad()(run)(s, seeded()), "fit: loss must have a gradient .* torch.no_grad"),
+        (lambda s: run(s.to(torch.float64), seeded()), "split must have the model's dtype torch.float32, got"),
+        (lambda s: fit(len, s, None, plan(), generator=seeded()), "fit: model must be a torch.nn.Module, got builtin"),
+        (lambda s: fit(fresh(), s, torch.optim.SGD, plan(), generator=seeded()), "fit: optimizer must be .*, got SGD"),
+        (lambda s: fit(m := fresh(), s, torch.optim.LBFGS(m.parameters()), plan(), generator=seeded()), "got LBFGS"),
+        (lambda s: evaluate(fresh(), s.valid[0].numpy(), s.valid[1]), "evaluate: x and y must be tensors .* ndarray"),
+        (lambda s: evaluate(fresh(), s.valid[0], s.valid[1].to("meta")), "evaluate: y must be on x's device cpu"),
+        (lambda s: evaluate(fresh(), s.valid[0].double(), s.valid[1]), "evaluate: x must have the model's dtype"),
+        (lambda s: evaluate(fresh(), *s.valid, loss="mse"), r"evaluate: loss must be a function of \(output, target\)"),
+    ],
+)
+def test_training_refuses_look_alikes(split, make, message):
+    with pytest.raises(ValueError, match=message):
+        make(split)
+
+
+def test_a_schedule_that_breaks_later_keeps_the_history(split):
+    with pytest.warns(RuntimeWarning, match="fit: stopped at step 6: the schedule gives nan"):
+        net, history = run(split, seeded(), schedule=lambda step: math.nan if step == 6 else 0.1)
+    assert (history.num_steps, len(history.valid_loss)) == (6, 1)
+    assert all(parameter.isfinite().all() for parameter in net.parameters())
+
+
+def test_an_error_is_counted_only_where_classes_can_be_told_apart():
+    x, y = torch.randn(4, 3, generator=seeded()), torch.tensor([0, 1, 0, 1])
+    bce = lambda output, target: binary_cross_entropy_with_logits(output[:, 0], target.float())  # noqa: E731
+    assert math.isnan(evaluate(models.mlp([3, 1], generator=seeded()), x, y, loss=bce).error)
+    assert evaluate(models.mlp([3, 2], generator=seeded()), x * math.nan, 0 * y).error == 1
+
+    class Two(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x), None
+
+    pair = Two(models.mlp([3, 2], generator=seeded()))
+    assert math.isnan(evaluate(pair, x, y, loss=lambda output, target: cross_entropy(output[0], target)).error)

@@ -52,3 +52,15 @@ def test_values_of_tensors_and_of_meta_tensors():
     assert values.holds(torch.tensor([True, False], device="meta"))
     assert values.number(torch.tensor([2.0], requires_grad=True)) == 2.0
     assert math.isnan(values.number(torch.tensor(2.0, device="meta")))
+
+
+@pytest.mark.parametrize(
+    ("value", "choices"),
+    [(True, [1, 2]), (1, (True, False)), (1.0, [1, 2]), (["a"], "ab"), (None, "ab"),
+     (np.array([1, 2]), [1, 2]), (torch.tensor(1), [1, 2])],
+)  # fmt: skip
+def test_a_choice_is_of_the_choices_kind(value, choices):
+    with pytest.raises(ValueError, match=r"f: kind must be one of .*, got"):
+        values.check_choice("f", "kind", value, choices)
+    values.check_choice("f", "kind", np.int64(2), [1, 2])
+    values.check_choice("f", "flag", False, (True, False))

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 
+from labsupport.values import check_count
+
 __all__ = ["Check", "Report", "check", "collect", "grade"]
 
 Examine = Callable[[Callable, torch.Generator], str | None]
@@ -46,15 +48,16 @@ class Check:
         """The report on `answer`; `seed` draws the inputs, so a graded variant can keep its own secret.
 
         Raises:
-            ValueError: `answer` is not a function.
+            ValueError: `answer` is not a function, or `seed` no integer >= 0.
         """
         if not callable(answer):
             raise ValueError(f"{self.name}: answer must be your function itself, without calling it, got {answer!r}")
+        generator = torch.Generator().manual_seed(check_count(self.name, "seed", seed, at_least=0))
         try:
-            complaint = self.examine(_attempted(answer), torch.Generator().manual_seed(seed))
+            complaint = self.examine(_attempted(answer), generator)
         except NotAttempted:
             return Report(self.name, "not attempted", "")
-        except Exception as error:  # the reader's code: whatever it raises is the finding
+        except (Exception, SystemExit) as error:  # the reader's code: whatever it raises is the finding
             return Report(self.name, "wrong", f"It raised {type(error).__name__}: {error}")
         return Report(self.name, "wrong", complaint) if complaint else Report(self.name, "correct", "")
 
@@ -75,7 +78,7 @@ def collect(*topics: ModuleType) -> dict[str, Check]:
     return {
         f"{topic.__name__.rsplit('.', 1)[-1]}.{name}": getattr(topic, name)
         for topic in topics
-        for name in topic.__all__
+        for name in getattr(topic, "__all__", ())
         if isinstance(getattr(topic, name), Check)
     }
 
@@ -84,16 +87,29 @@ def grade(namespace: Mapping[str, Any], topic: ModuleType, *, seed: int) -> list
     """Reports on every check of `topic`, finding the answers by function name in a notebook's `globals()`.
 
     An answer that is missing reads "not attempted".
+
+    Raises:
+        ValueError: `topic` is no module with checks, `namespace` no dict, or `seed` no integer >= 0.
     """
+    check_count("grade", "seed", seed, at_least=0)
+    if not isinstance(namespace, Mapping):
+        raise ValueError(f"grade: namespace must be a dict such as globals(), got {type(namespace).__name__}")
+    if not isinstance(topic, ModuleType) or not collect(topic):
+        raise ValueError(f"grade: topic must be a module with checks, such as checks.landscape, got {topic!r}")
     answers = [(item, namespace.get(item.name)) for item in collect(topic).values()]
     return [
         item(answer, seed) if callable(answer) else Report(item.name, "not attempted", "") for item, answer in answers
     ]
 
 
+def _own(value: Any) -> Any:
+    return value.clone() if isinstance(value, torch.Tensor) else value
+
+
 def _attempted(answer: Callable) -> Callable:
     def call(*args: Any, **kwargs: Any) -> Any:
-        result = answer(*args, **kwargs)
+        # copies, so that an answer that works in place does not change what it is judged by
+        result = answer(*map(_own, args), **{name: _own(value) for name, value in kwargs.items()})
         if result is None and not _is_stub(answer):
             raise ValueError("it returned None: is a `return` missing?")
         if result is None or result is ...:

@@ -142,8 +142,9 @@ def step(walkers: Walkers, gradient: Tensor, *, lr: float, momentum: float = 0.0
     """One update in torch's form: v ← ρ v + g, θ ← θ − η v.
 
     Raises:
-        ValueError: `gradient` has not the positions' shape (replicas, dim) and dtype.
+        ValueError: `gradient` has not the positions' shape (replicas, dim) and dtype, lr <= 0, momentum not in [0, 1).
     """
+    _check_rates("step", lr, momentum)
     _check_gradient("step", gradient, walkers.position)
     velocity = momentum * walkers.velocity + gradient
     return Walkers(walkers.position - lr * velocity, velocity)
@@ -226,7 +227,8 @@ def walk(
     walkers, positions = start(position), [position]
     _check_walk("walk", lr, momentum, num_steps, noise, generator)
     for t in range(num_steps):
-        walkers = step(walkers, _noisy(gradient, walkers, noise, t, generator), lr=lr, momentum=momentum)
+        pull = _noisy("walk", gradient, walkers, noise, t, generator)
+        walkers = step(walkers, pull, lr=lr, momentum=momentum)
         positions.append(walkers.position)
     return torch.stack(positions)
 
@@ -264,12 +266,18 @@ def first_passage(
     for t in range(max_steps):
         if steps.isfinite().all():
             break
-        walkers = step(walkers, _noisy(gradient, walkers, noise, t, generator), lr=lr, momentum=momentum)
+        pull = _noisy("first_passage", gradient, walkers, noise, t, generator)
+        walkers = step(walkers, pull, lr=lr, momentum=momentum)
         steps[_escaped(escaped, walkers.position) & steps.isinf()] = t + 1
+    return _without_lost(steps, walkers)
+
+
+def _without_lost(steps: Tensor, walkers: Walkers) -> Tensor:
+    """NaN, with a warning, for the walkers that left the finite numbers before they escaped."""
     lost = steps.isinf() & ~walkers.position.isfinite().all(dim=1)
     if lost.any():
-        count = f"{int(lost.sum())} of {len(lost)} walkers"
-        warnings.warn(f"first_passage: {count} became NaN or infinite before they escaped", RuntimeWarning, stacklevel=2)
+        found = f"{int(lost.sum())} of {len(lost)} walkers became NaN or infinite before they escaped"
+        warnings.warn(f"first_passage: {found}", RuntimeWarning, stacklevel=3)
     return steps.masked_fill(lost, math.nan)
 
 
@@ -282,10 +290,10 @@ def _escaped(escaped: Callable[[Tensor], Tensor], position: Tensor) -> Tensor:
 
 
 def _noisy(
-    gradient: Callable, walkers: Walkers, noise: Noise | None, t: int, generator: torch.Generator | None
+    function: str, gradient: Callable, walkers: Walkers, noise: Noise | None, t: int, generator: torch.Generator | None
 ) -> Tensor:
     plain = gradient(walkers.position.clone())  # its own copy: it may work in place
-    _check_gradient("gradient", plain, walkers.position)
+    _check_gradient(function, plain, walkers.position)
     return plain if noise is None else noise(plain, t, generator)
 
 
@@ -299,9 +307,8 @@ def _said(thing: object) -> str:
 
 
 def _check_gradient(function: str, gradient: Tensor, position: Tensor) -> None:
-    same = isinstance(gradient, Tensor) and (gradient.shape, gradient.dtype) == (position.shape, position.dtype)
-    if not same:
-        raise ValueError(f"{function}: the gradient must be {_said(position)} as the positions, got {_said(gradient)}")
+    if not isinstance(gradient, Tensor) or _said(gradient) != _said(position):
+        raise ValueError(f"{function}: gradient must be {_said(position)}, as the positions are, got {_said(gradient)}")
 
 
 def _check_rates(function: str, lr: float, momentum: float) -> None:
@@ -323,6 +330,7 @@ def _check_walk(
 
 
 def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+    check_generator("noise", generator)
     return torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device).to(like.device)
 
 

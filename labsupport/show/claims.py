@@ -1,12 +1,13 @@
 """The ledger of claims: a box whose verdict is computed by a rule that was fixed before the run."""
 
-import math
+import re
 from collections.abc import Mapping
 from html import escape
 
 from labsupport.show.bundles import Bundle
 from labsupport.show.figures import require_text
 from labsupport.show.text import rounded
+from labsupport.values import check_choice, check_count, check_number
 
 __all__ = ["claim", "combine", "verdict"]
 
@@ -30,11 +31,10 @@ def verdict(effect: float, error: float, *, smallest: float, rule: str) -> str:
     Raises:
         ValueError: an unknown rule, a negative or non-finite number.
     """
-    if rule not in RULES:
-        raise ValueError(f"verdict: rule must be one of {', '.join(RULES)}, got {rule!r}")
-    for name, value in (("effect", effect), ("error", error), ("smallest", smallest)):
-        if not math.isfinite(value) or (name != "effect" and value < 0):
-            raise ValueError(f"verdict: {name} must be finite{'' if name == 'effect' else ' and >= 0'}, got {value}")
+    check_choice("verdict", "rule", rule, RULES)
+    check_number("verdict", "effect", effect)
+    for name, value in (("error", error), ("smallest", smallest)):
+        check_number("verdict", name, value, low=0)
     low, high = effect - 2 * error, effect + 2 * error
     if rule == "below":
         low, high = -high, -low
@@ -46,7 +46,15 @@ def verdict(effect: float, error: float, *, smallest: float, rule: str) -> str:
 
 
 def combine(verdicts: list[str]) -> str:
-    """One verdict for several conditions: "conditional" where the claim holds in some and fails in others."""
+    """One verdict for several conditions: "conditional" where the claim holds in some and fails in others.
+
+    Raises:
+        ValueError: there is none, or one that is not "holds", "fails" or "undecided".
+    """
+    if isinstance(verdicts, str) or not verdicts:
+        raise ValueError(f"combine: verdicts must be a list of one or more, got {verdicts!r}")
+    for said in verdicts:
+        check_choice("combine", "each of verdicts", said, ("holds", "fails", "undecided"))
     kinds = set(verdicts)
     if kinds in ({"holds"}, {"fails"}):
         return kinds.pop()
@@ -68,7 +76,7 @@ def claim(
     """A tested claim, as a box on the page and a row of the ledger. The verdict speaks of *here*: model, data, range.
 
     Args:
-        name: short and unique in the book; the box's anchor is `claim-<name>`.
+        name: short and unique in the book, of letters, digits and hyphens; the box's anchor is `claim-<name>`.
         statement: the claim as its source makes it, in a sentence.
         source: its key in references.bib.
         effect, error: what was measured and its standard error (0 where nothing is random), or both by condition.
@@ -79,11 +87,13 @@ def claim(
         ValueError: an empty text, conditions of effect and error that differ, or a number `verdict` refuses.
     """
     require_text("claim", name=name, statement=statement, source=source)
+    _check_name(name)
+    smallest, seeds = _plain(smallest), check_count("claim", "seeds", seeds)
     effects = dict(effect) if isinstance(effect, Mapping) else {"": effect}
     errors = dict(error) if isinstance(error, Mapping) else {"": error}
     if list(effects) != list(errors) or not effects:
         raise ValueError(f"claim: error must name the conditions of effect, {list(effects)}, got {list(errors)}")
-    conditions = [_judged(label, float(effects[label]), float(errors[label]), smallest, rule) for label in effects]
+    conditions = [_judged(label, _plain(effects[label]), _plain(errors[label]), smallest, rule) for label in effects]
     record = {
         "name": name, "statement": statement, "source": source, "rule": rule, "smallest": smallest,
         "unit": unit, "seeds": seeds, "conditions": conditions, "verdict": combine([c["verdict"] for c in conditions]),
@@ -91,6 +101,16 @@ def claim(
     return Bundle(
         {"text/html": _box(record), "text/plain": _line(record), "application/vnd.adaptive-training.claim+json": record}
     )
+
+
+def _check_name(name: str) -> None:
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"claim: name must be of letters, digits and hyphens, got {name!r}")
+
+
+def _plain(value: object) -> object:
+    """The Python number in a tensor or NumPy scalar, which JSON could not hold; anything else as it is."""
+    return value.item() if getattr(value, "ndim", None) == 0 else value
 
 
 def _judged(label: str, effect: float, error: float, smallest: float, rule: str) -> dict:

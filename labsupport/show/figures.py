@@ -19,9 +19,11 @@ def figure(fig: Figure, *, caption: str, alt: str) -> Bundle:
         caption: one or two sentences below the picture.
         alt: what the picture shows, for readers who cannot see it.
     Raises:
-        ValueError: `caption` or `alt` is empty.
+        ValueError: `fig` is no figure, or `caption` or `alt` is empty.
     """
     require_text("figure", caption=caption, alt=alt)
+    if not isinstance(fig, Figure):
+        raise ValueError(f"figure: fig must be a matplotlib figure, got {type(fig).__name__}")
     width = round(fig.get_figwidth() * 96)
     html = (
         f'<figure class="plot" style="margin:1em 0"><img src="{data_uri(picture(fig))}" width="{width}" '

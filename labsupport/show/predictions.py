@@ -22,12 +22,14 @@ def predict(name: str, question: str, choices: Sequence[str]) -> Bundle:
     Raises:
         ValueError: an empty text, too few or too many choices, or the same choice twice.
     """
-    choices = list(choices)
     require_text("predict", name=name, question=question)
-    if not 2 <= len(choices) <= 6 or len(set(choices)) < len(choices):
-        raise ValueError(f"predict: choices must be 2 to 6 different answers, got {choices}")
+    rule = "choices must be 2 to 6 different answers"
+    if not isinstance(choices, (tuple, list)) or not 2 <= len(choices) <= 6:
+        raise ValueError(f"predict: {rule}, got {choices!r}")
     for choice in choices:
         require_text("predict", choices=choice)
+    if len({choice.strip() for choice in choices}) < len(choices):
+        raise ValueError(f"predict: {rule}, got {choices!r}")
     root = content_id("predict", name, question, *choices)
     options = "".join(
         f'<label><input type="radio" name="{root}" value="{index}" {NO_SHORTCUTS}>{escape(choice)}</label>'

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from labsupport.show.bundles import NO_SHORTCUTS, Bundle, asset, content_id, data_uri, is_live, picture, show_now
 from labsupport.show.figures import CARD, require_text
+from labsupport.values import check_count
 
 __all__ = ["slider"]
 
@@ -35,21 +36,20 @@ def slider(
         caption: a sentence below the picture: what to look for.
         start: index of the value shown first, and the only one where scripts are stripped.
     Raises:
-        ValueError: an empty text, too few or too many values, or `start` outside them.
+        ValueError: an empty text, too few or too many values or two that read alike, `start` outside them, or `draw`
+            returns no figure.
     """
-    require_text("slider", label=label)
-    values = list(values)
-    if not 2 <= len(values) <= MAX_FRAMES:
-        raise ValueError(f"slider: values must hold 2 to {MAX_FRAMES} values, got {len(values)}")
-    if not 0 <= start < len(values):
+    require_text("slider", label=label, **({} if callable(alt) else {"alt": alt}))
+    values, texts = _check_values(values)
+    if check_count("slider", "start", start, at_least=0) >= len(values):
         raise ValueError(f"slider: start must be an index of values, got {start}")
-    texts = [value if isinstance(value, str) else f"{value:g}" for value in values]
     alts = [
         alt(value) if callable(alt) else f"{alt} ({label}: {text})" for value, text in zip(values, texts, strict=True)
     ]
-    require_text("slider", alt=min(alts, key=len))
-    frames = [picture(draw(value), dpi=STORED_PIXELS_PER_INCH) for value in values]
-    width = round(draw(values[start]).get_figwidth() * 96)
+    for said in alts:
+        require_text("slider", alt=said)
+    frames, widths = zip(*(_frame(draw, value) for value in values), strict=True)
+    width = widths[start]
     face = _stored_face(frames, texts, alts, start, label=label, caption=caption, width=width)
     if not is_live():
         return Bundle({"text/html": face, "text/plain": f"[slider: {alts[start]}]"})
@@ -58,10 +58,33 @@ def slider(
     return None
 
 
+def _check_values(values: Sequence) -> tuple[list, list[str]]:
+    """The values as a list, and each one's text."""
+    try:
+        values = list(values)
+        texts = [value if isinstance(value, str) else f"{value:g}" for value in values]
+    except TypeError:
+        raise ValueError(f"slider: values must be numbers or texts, got {values!r}") from None
+    if not 2 <= len(values) <= MAX_FRAMES:
+        raise ValueError(f"slider: values must hold 2 to {MAX_FRAMES} values, got {len(values)}")
+    if len(set(texts)) < len(texts):
+        raise ValueError(f"slider: values must read differently with :g, got {texts}")
+    return values, texts
+
+
+def _frame(draw: Callable[..., Figure], value: object) -> tuple[bytes, int]:
+    """The picture of one value and its width on the page, taken at once: `draw` may use one figure for all."""
+    fig = draw(value)
+    if not isinstance(fig, Figure):
+        raise ValueError(f"slider: draw must return a matplotlib figure, got {type(fig).__name__}")
+    return picture(fig, dpi=STORED_PIXELS_PER_INCH), round(fig.get_figwidth() * 96)
+
+
 def _stored_face(
-    frames: list[bytes], texts: list[str], alts: list[str], start: int, *, label: str, caption: str, width: int
+    frames: Sequence[bytes], texts: list[str], alts: list[str], start: int, *, label: str, caption: str, width: int
 ) -> str:
     stored = [{"src": data_uri(f), "text": t, "alt": a} for f, t, a in zip(frames, texts, alts, strict=True)]
+    data = json.dumps(stored).replace("</", r"<\/")  # no text may close the script
     name = content_id("slider", label, *(frame["src"] for frame in stored))
     below = f'<figcaption style="max-width:{width}px">{escape(caption)}</figcaption>' if caption else ""
     return (
@@ -72,7 +95,7 @@ def _stored_face(
         f'style="flex:1;min-width:10em;max-width:24em"><output for="{name}-input">{escape(texts[start])}</output></div>'
         f'<p class="slider-hint"><em>Run this cell to move the slider.</em></p>'
         f'<img src="{stored[start]["src"]}" width="{width}" alt="{escape(alts[start])}" style="{CARD}">{below}'
-        f'<script type="application/json">{json.dumps(stored)}</script>'
+        f'<script type="application/json">{data}</script>'
         f"<script>{asset('slider.js').replace('ID', name)}</script></figure>"
     )
 
