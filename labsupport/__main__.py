@@ -16,8 +16,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Finding", "check_compiler", "check_device", "check_fonts", "check_python", "check_threads",
-           "check_versions", "check_writing", "findings", "main", "read_pins"]
+__all__ = [
+    "Finding",
+    "check_compiler",
+    "check_device",
+    "check_fonts",
+    "check_python",
+    "check_threads",
+    "check_versions",
+    "check_writing",
+    "findings",
+    "main",
+    "read_pins",
+]
 
 HERE = Path(__file__).resolve().parent
 LOWEST_PYTHON = (3, 11)
@@ -58,8 +69,12 @@ def check_python() -> Finding:
     """The Python that runs this."""
     version = ".".join(map(str, sys.version_info[:3]))
     fine = sys.version_info >= LOWEST_PYTHON
-    return Finding(fine, "python", f"{version} ({sys.executable})",
-                   "" if fine else "install Python 3.11 or newer, delete .venv, and run `make lab` again")
+    return Finding(
+        fine,
+        "python",
+        f"{version} ({sys.executable})",
+        "" if fine else "install Python 3.11 or newer, delete .venv, and run `make lab` again",
+    )
 
 
 def check_versions(pins: dict[str, str]) -> Iterator[Finding]:
@@ -67,8 +82,12 @@ def check_versions(pins: dict[str, str]) -> Iterator[Finding]:
     install = f"{_quote(sys.executable)} -m pip install"
     needed = _needed()
     if not needed:
-        yield Finding(False, "labsupport", "is not installed in this Python",
-                      "run `make lab` in the course's folder and use the Python in its .venv")
+        yield Finding(
+            False,
+            "labsupport",
+            "is not installed in this Python",
+            "run `make lab` in the course's folder and use the Python in its .venv",
+        )
     for name in needed:
         wanted = pins.get(_normal(name))
         try:
@@ -79,8 +98,12 @@ def check_versions(pins: dict[str, str]) -> Iterator[Finding]:
         if wanted is None or found == wanted:
             yield Finding(True, name, found)
         else:
-            yield Finding(False, name, f"is {found}, the stored outputs were made with {wanted}",
-                          f'run {install} "{name}=={wanted}"')
+            yield Finding(
+                False,
+                name,
+                f"is {found}, the stored outputs were made with {wanted}",
+                f'run {install} "{name}=={wanted}"',
+            )
 
 
 def check_device() -> Finding:
@@ -88,15 +111,23 @@ def check_device() -> Finding:
     try:
         import torch
     except Exception as error:  # a broken installation fails in many ways; each is a finding
-        return Finding(False, "device", f"torch cannot be imported ({_one_line(error)})",
-                       "install it again as the line on torch says")
+        return Finding(
+            False,
+            "device",
+            f"torch cannot be imported ({_one_line(error)})",
+            "install it again as the line on torch says",
+        )
     name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     label = f"{name} ({torch.cuda.get_device_name()})" if name == "cuda" else name
     try:
         torch.ones(2, 2, device=name).matmul(torch.ones(2, 2, device=name)).sum().item()
     except RuntimeError as error:
-        return Finding(False, "device", f"{label} fails ({_one_line(error)})",
-                       "the pages run on the CPU all the same; to use the device, update its driver")
+        return Finding(
+            False,
+            "device",
+            f"{label} fails ({_one_line(error)})",
+            "the pages run on the CPU all the same; to use the device, update its driver",
+        )
     return Finding(True, "device", label)
 
 
@@ -115,8 +146,10 @@ def check_compiler() -> Finding:
     """A C++ compiler, which torch.compile needs; without one the course runs eagerly."""
     names = [os.environ.get("CXX", ""), "g++", "clang++", "cl"]
     found = next((shutil.which(name) for name in names if name and shutil.which(name)), None)
-    none = ("none, so everything runs, but large populations slower; to mend that install a C++ compiler "
-            "(Debian: apt install g++; macOS: xcode-select --install)")
+    none = (
+        "none, so everything runs, but large populations slower; to mend that install a C++ compiler "
+        "(Debian: apt install g++; macOS: xcode-select --install)"
+    )
     return Finding(True, "compiler", found or none)
 
 
@@ -144,12 +177,17 @@ def check_writing(folders: list[Path] | None = None) -> Finding:
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as error:
-            return Finding(False, "writing", f"cannot write in {folder} ({error.strerror})",
-                           "start the course from a folder of your own, or mend its permissions")
+            return Finding(
+                False,
+                "writing",
+                f"cannot write in {folder} ({error.strerror})",
+                "start the course from a folder of your own, or mend its permissions",
+            )
         free = shutil.disk_usage(folder).free // 2**20
         if free < FREE_MEGABYTES:
-            return Finding(False, "writing", f"only {free} MB are free in {folder}",
-                           f"free some: {FREE_MEGABYTES} MB are wanted")
+            return Finding(
+                False, "writing", f"only {free} MB are free in {folder}", f"free some: {FREE_MEGABYTES} MB are wanted"
+            )
     return Finding(True, "writing", "here, in the temporary folder and in the home folder")
 
 
@@ -159,8 +197,12 @@ def findings() -> Iterator[Finding]:
     try:
         pins = read_pins()
     except ValueError:
-        yield Finding(False, "constraints", "constraints.txt is missing",
-                      "install the course again; until then no version can be judged")
+        yield Finding(
+            False,
+            "constraints",
+            "constraints.txt is missing",
+            "install the course again; until then no version can be judged",
+        )
         pins = {}
     yield from check_versions(pins)
     yield from (check_device(), check_threads(), check_compiler(), check_fonts(), check_writing())

@@ -78,8 +78,10 @@ def load(table: str | Path) -> list[dict]:
         raise ValueError(f"load: table must match its checksum, got {table} with changed rows; make it again")
     recipe = table.with_suffix(".py")
     if recipe.is_file() and _digest(_text(recipe)) != source:
-        raise ValueError(f"load: table must come from the recipe beside it, got {table}, but {recipe.name} was "
-                         "changed since; make it again")
+        raise ValueError(
+            f"load: table must come from the recipe beside it, got {table}, but {recipe.name} was "
+            "changed since; make it again"
+        )
     return rows
 
 
@@ -87,8 +89,11 @@ def main(arguments: list[str]) -> int:
     """The command `python -m labsupport.tables <topic>/<name>`, run in the course's folder."""
     recipes = {f"{p.parent.parent.name}/{p.stem}": p for p in sorted(Path("chapters").glob("*/tables/*.py"))}
     if len(arguments) != 1 or arguments[0] not in recipes:
-        print(f"table: NAME must be one of {', '.join(recipes) or '(no recipe under chapters/*/tables yet)'}; "
-              f"got {' '.join(arguments) or 'none'}", file=sys.stderr)
+        print(
+            f"table: NAME must be one of {', '.join(recipes) or '(no recipe under chapters/*/tables yet)'}; "
+            f"got {' '.join(arguments) or 'none'}",
+            file=sys.stderr,
+        )
         return 1
     try:
         table = make(recipes[arguments[0]])
@@ -136,8 +141,9 @@ def _check_cases(module: ModuleType) -> list[dict]:
 
 def _check_result(case: dict, result: dict) -> dict:
     if not isinstance(result, dict) or not all(isinstance(k, str) and _is_plain(v) for k, v in result.items()):
-        raise ValueError("make: run must return a dict of finite JSON scalars or lists of them, "
-                         f"got {result!r} for {case}")
+        raise ValueError(
+            f"make: run must return a dict of finite JSON scalars or lists of them, got {result!r} for {case}"
+        )
     if set(case) & set(result):
         raise ValueError(f"make: run must not return the case's own names, got {sorted(set(case) & set(result))}")
     return result

@@ -152,8 +152,10 @@ def _epoch(
                 return
         loss = _scalar("fit", plan.loss(model(x), y))
         if not loss.requires_grad:
-            raise ValueError("fit: loss must have a gradient in the model's parameters, got none: is it computed "
-                             "with argmax, detach or item, or fit called under torch.no_grad?")
+            raise ValueError(
+                "fit: loss must have a gradient in the model's parameters, got none: is it computed "
+                "with argmax, detach or item, or fit called under torch.no_grad?"
+            )
         if not is_finite(loss):
             log.stopped = f"step {step}: the loss is {number(loss)}"
             return
@@ -178,9 +180,7 @@ def _set_rate(optimizer: Optimizer, lr: float, step: int) -> str:
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module, x: Tensor, y: Tensor, *, loss: Loss = cross_entropy, batch_size: int = 1024
-) -> Score:
+def evaluate(model: nn.Module, x: Tensor, y: Tensor, *, loss: Loss = cross_entropy, batch_size: int = 1024) -> Score:
     """Mean loss and error of `model` on (x, y), in evaluation mode, without gradients; the modes are restored.
 
     Args:

@@ -76,16 +76,18 @@ def scored(device):
 
 def noisy(make):
     """A noise on gradients, its generator on the CPU: it must follow the gradient."""
-    return lambda device: make(device)(floats(device, 5, 2), 0, seeded())
+    return lambda device: make(device)(floats(device, 5, 2), 0, 0.1, seeded())
 
 
 def walked(device):
-    noise = saddles.isotropic(0.1)
-    return saddles.walk(lambda p: p, floats(device, 5, 2), lr=0.1, num_steps=2, noise=noise, generator=seeded())
+    descent = saddles.Descent(0.1, noise=saddles.isotropic(0.1))
+    return saddles.walk(lambda p: p, floats(device, 5, 2), descent, num_steps=2, generator=seeded())
 
 
 def passed(device):
-    return saddles.first_passage(lambda p: -p, floats(device, 5, 2), lambda p: p[:, 0] > 2, lr=0.5, max_steps=9)
+    return saddles.first_passage(
+        lambda p: -p, floats(device, 5, 2), lambda p: p[:, 0] > 2, saddles.Descent(0.5), max_steps=9
+    )
 
 
 def product(device):
@@ -151,11 +153,10 @@ TABLE: dict[str, Entry] = {
     ),
     "landscape.plateaus.losses": cannot("it counts the classes in y: " + VALUES, gpu=plateaued),
     "landscape.plateaus.plateau_length": runs(lambda d: plateaus.plateau_length(floats(d, 3, 4), below=0.5)),
+    "landscape.saddles.Descent": cannot(NO_TENSOR),
     "landscape.saddles.Inertia": cannot(NO_TENSOR),
     "landscape.saddles.Walkers": runs(lambda d: saddles.Walkers(floats(d, 5, 2), floats(d, 5, 2))),
-    "landscape.saddles.ball_when_flat": runs(
-        noisy(lambda d: saddles.ball_when_flat(0.1, threshold=9.0, every=1, lr=0.1))
-    ),
+    "landscape.saddles.ball_when_flat": runs(noisy(lambda d: saddles.ball_when_flat(0.1, threshold=9.0, every=1))),
     "landscape.saddles.escape_time": cannot(NO_TENSOR),
     "landscape.saddles.first_passage": cannot("it ends when every walker has escaped: " + VALUES, gpu=passed),
     "landscape.saddles.hessian": runs(lambda d: saddles.hessian(data.strict_saddle, floats(d, 2))),

@@ -57,9 +57,8 @@ def test_the_chain_is_a_strict_saddle_at_depth_two_only():
 def test_escape_time_is_the_walk_on_a_quadratic(momentum):
     predicted = [saddles.escape_time(u, curvature=-0.4, lr=0.05, momentum=momentum) for u in (1e-3, 1e-9)]
     offsets = torch.tensor([[1e-3], [1e-9]], dtype=DTYPE)
-    walked = saddles.first_passage(
-        lambda u: -0.4 * u, offsets, lambda u: u[:, 0] >= 1, lr=0.05, max_steps=5000, momentum=momentum
-    )
+    descent = saddles.Descent(0.05, momentum)
+    walked = saddles.first_passage(lambda u: -0.4 * u, offsets, lambda u: u[:, 0] >= 1, descent, max_steps=5000)
     difference = (walked[1] - walked[0]).item()  # the velocity's build-up cancels
     assert abs(difference - (predicted[1] - predicted[0])) <= 1
     if momentum == 0:
@@ -88,9 +87,8 @@ def pass_with(noise, *, replicas=64, dim=20, offset=0.0):
         lambda p: p * curvatures,
         begin,
         lambda p: p[:, 0].abs() > 1,
-        lr=0.1,
+        saddles.Descent(0.1, noise=noise),
         max_steps=1500,
-        noise=noise,
         generator=seeded(2),
     )
 
@@ -102,7 +100,7 @@ def test_only_noise_along_the_way_out_helps():
     assert pass_with(saddles.multiplicative(0.5)).isinf().all()
     assert pass_with(saddles.isotropic(1e-6)).isfinite().all()
     assert pass_with(saddles.in_directions(torch.eye(20, dtype=DTYPE)[:, :1], 1e-6)).isfinite().all()
-    assert pass_with(saddles.ball_when_flat(0.01, threshold=0.1, every=20, lr=0.1)).isfinite().all()
+    assert pass_with(saddles.ball_when_flat(0.01, threshold=0.1, every=20)).isfinite().all()
 
 
 def test_a_factor_ten_in_noise_costs_the_logarithm():
@@ -112,14 +110,14 @@ def test_a_factor_ten_in_noise_costs_the_logarithm():
 
 def test_noise_has_the_size_it_says():
     gradient = torch.zeros(4000, 3, dtype=DTYPE)
-    spread = saddles.isotropic(0.3)(gradient, 0, seeded()).std(0)
+    spread = saddles.isotropic(0.3)(gradient, 0, 0.1, seeded()).std(0)
     assert ((spread / 0.3 - 1).abs() < 4 / math.sqrt(2 * 4000)).all()
-    jumps = -0.1 * saddles.ball_when_flat(0.5, threshold=1.0, every=2, lr=0.1)(gradient, 0, seeded())
+    jumps = -0.1 * saddles.ball_when_flat(0.5, threshold=1.0, every=2)(gradient, 0, 0.1, seeded())
     assert jumps.norm(dim=1).max() <= 0.5
     assert abs((jumps.norm(dim=1) <= 0.25).double().mean().item() - 0.125) < 4 * math.sqrt(0.125 * 0.875 / 4000)
-    assert torch.equal(saddles.ball_when_flat(0.5, threshold=1.0, every=2, lr=0.1)(gradient, 1, seeded()), gradient)
+    assert torch.equal(saddles.ball_when_flat(0.5, threshold=1.0, every=2)(gradient, 1, 0.1, seeded()), gradient)
     assert torch.equal(
-        saddles.ball_when_flat(0.5, threshold=1.0, every=2, lr=0.1)(gradient + 9, 0, seeded()), gradient + 9
+        saddles.ball_when_flat(0.5, threshold=1.0, every=2)(gradient + 9, 0, 0.1, seeded()), gradient + 9
     )
 
 
@@ -129,8 +127,8 @@ def test_walk_and_first_passage_agree():
     def gradient(p):
         return torch.stack((p[:, 0], p[:, 1] ** 3 - p[:, 1]), -1)
 
-    positions = saddles.walk(gradient, begin, lr=0.1, num_steps=120)
-    passed = saddles.first_passage(gradient, begin, lambda p: p[:, 1].abs() > 0.5, lr=0.1, max_steps=120)
+    positions = saddles.walk(gradient, begin, saddles.Descent(0.1), num_steps=120)
+    passed = saddles.first_passage(gradient, begin, lambda p: p[:, 1].abs() > 0.5, saddles.Descent(0.1), max_steps=120)
     assert positions.shape == (121, 2, 2)
     assert passed[0] == (positions[:, 0, 1] > 0.5).int().argmax() and passed[1] == math.inf
 
@@ -176,12 +174,12 @@ REFUSALS = {
     "start: position must be finite": lambda: saddles.start(torch.full((1, 1), math.nan)),
     "isotropic: std": lambda: saddles.isotropic(-1.0),
     "in_directions: directions must have orthonormal": lambda: saddles.in_directions(torch.ones(3, 2), 1.0),
-    "ball_when_flat: every": lambda: saddles.ball_when_flat(1.0, threshold=1, every=0, lr=0.1),
+    "ball_when_flat: every": lambda: saddles.ball_when_flat(1.0, threshold=1, every=0),
     "walk: generator must be a torch.Generator": lambda: saddles.walk(
-        lambda p: p, ONE, lr=0.1, num_steps=1, noise=saddles.isotropic(1.0)
+        lambda p: p, ONE, saddles.Descent(0.1, noise=saddles.isotropic(1.0)), num_steps=1
     ),
     "first_passage: max_steps must be": lambda: saddles.first_passage(
-        lambda p: p, ONE, lambda p: p[:, 0] > 1, lr=0.1, max_steps=0
+        lambda p: p, ONE, lambda p: p[:, 0] > 1, saddles.Descent(0.1), max_steps=0
     ),
     "losses: x, y must be": lambda: plateaus.losses(
         torch.zeros(3), torch.zeros(3), num_layers=1, scale=1, replicas=1, lr=1, num_steps=1, generator=seeded()
@@ -208,7 +206,9 @@ def test_refusals(message):
 
 def passing(gradient=lambda p: -p, escaped=lambda p: p[:, 0] > 1, position=None, **changed):
     position = torch.full((3, 2), 0.5, dtype=DTYPE) if position is None else position
-    return saddles.first_passage(gradient, position, escaped, **{"lr": 0.1, "max_steps": 20, **changed})
+    generator = changed.pop("generator", None)
+    options = {"max_steps": changed.pop("max_steps", 20), "generator": generator}
+    return saddles.first_passage(gradient, position, escaped, saddles.Descent(**{"lr": 0.1, **changed}), **options)
 
 
 def lost(y, **changed):
@@ -243,8 +243,8 @@ LOOK_ALIKES = {
     "in_directions: directions must fit the gradient, torch.float64 (3, 2), got torch.float32 (2, 2)": lambda: passing(
         noise=saddles.in_directions(torch.eye(2), 1.0), generator=seeded()
     ),
-    "noise: generator must be": lambda: saddles.isotropic(1.0)(ONE, 0, None),
-    "first_passage: noise must be a function such as isotropic(std), or None, got 0.1": lambda: passing(noise=0.1),
+    "noise: generator must be": lambda: saddles.isotropic(1.0)(ONE, 0, 0.1, None),
+    "Descent: noise must be a function such as isotropic(std), or None, got 0.1": lambda: passing(noise=0.1),
     "first_passage: gradient must be torch.float64 (3, 2), as the positions are, got torch.float64 ()": lambda: passing(
         lambda p: p.sum()
     ),
@@ -288,7 +288,7 @@ def test_what_diverges_is_not_said_to_stay_for_ever():
 
 def test_a_gradient_may_work_in_place():
     begin = torch.full((3, 2), 0.5, dtype=DTYPE)
-    walks = [saddles.walk(f, begin, lr=0.1, num_steps=3) for f in (lambda p: p.mul_(-1), lambda p: -p)]
+    walks = [saddles.walk(f, begin, saddles.Descent(0.1), num_steps=3) for f in (lambda p: p.mul_(-1), lambda p: -p)]
     assert torch.equal(*walks) and (begin == 0.5).all()
 
 

@@ -188,7 +188,8 @@ def saddle_exponent(answer: Callable, generator: torch.Generator) -> str | None:
     got = float(answer(noisy, offsets))
     if abs(got - fitted) > 0.05:
         return f"From measurements with errors you found {got:.2f}; the line through all points gives {fitted:.2f}."
-    walked = saddles.first_passage(lambda u: -(u**2), offsets[:, None], lambda u: u[:, 0] >= 1, lr=0.05, max_steps=4000)
+    descent = saddles.Descent(lr=0.05)
+    walked = saddles.first_passage(lambda u: -(u**2), offsets[:, None], lambda u: u[:, 0] >= 1, descent, max_steps=4000)
     got = float(answer(walked, offsets))
     if abs(got - 1) > 0.15:
         return f"On a measured walk whose exponent is near 1 you found {got:.2f}."

@@ -124,8 +124,10 @@ def _read_checked(path: Path, dims: int, md5: str) -> Tensor:
     if tensor.ndim != dims:
         raise ValueError(f"mnist: {path} must have {dims} dimensions, got {tensor.ndim}; is it another file renamed?")
     if found != md5:
-        raise ValueError(f"mnist: {path} is corrupt or not MNIST: MD5 of its content must be {md5}, got {found}; "
-                         "delete it and fetch it again (download=True)")
+        raise ValueError(
+            f"mnist: {path} is corrupt or not MNIST: MD5 of its content must be {md5}, got {found}; "
+            "delete it and fetch it again (download=True)"
+        )
     return tensor
 
 
@@ -154,8 +156,10 @@ def _fetch(url: str, path: Path, md5: str) -> None:
         with os.fdopen(handle, "wb") as file:
             content = _receive(url, path.name)
             if _md5(content) != md5:
-                raise ValueError(f"mnist: {url} is truncated or corrupt: MD5 must be {md5}, got {_md5(content)} "
-                                 f"({len(content)} bytes); try again, or name another mirror")
+                raise ValueError(
+                    f"mnist: {url} is truncated or corrupt: MD5 must be {md5}, got {_md5(content)} "
+                    f"({len(content)} bytes); try again, or name another mirror"
+                )
             file.write(content)
         os.replace(name, path)
     finally:

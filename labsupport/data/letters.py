@@ -172,16 +172,16 @@ def _random_warps(count: int, distortion: float, generator: torch.Generator) -> 
     device = generator.device
     pixel = 2 / _SIDE
     turn, slant, wide, tall, right, down, weight = (
-        (2 * torch.rand(7, count, generator=generator, device=device) - 1) * distortion
-    )
+        2 * torch.rand(7, count, generator=generator, device=device) - 1
+    ) * distortion
     angle = turn * math.radians(15)
     cos, sin = angle.cos(), angle.sin()
     wide, tall = (-0.15 * wide).exp(), (-0.15 * tall).exp()
     slant = 0.25 * slant
     # (stretch)(slant)(turn), applied to a point of the image; the shift comes before all three.
-    linear = torch.stack(
-        [wide * (cos - slant * sin), wide * (sin + slant * cos), -tall * sin, tall * cos], dim=1
-    ).view(-1, 2, 2)
+    linear = torch.stack([wide * (cos - slant * sin), wide * (sin + slant * cos), -tall * sin, tall * cos], dim=1).view(
+        -1, 2, 2
+    )
     shift = linear @ (1.5 * pixel * torch.stack([right, down], dim=1))[..., None]
     bumps = torch.randn(count, 2, _KNOTS**2, generator=generator, device=device) * (0.7 * pixel * distortion)
     return torch.cat([linear, shift], dim=2), bumps, 0.3 * weight + 0.15 * distortion

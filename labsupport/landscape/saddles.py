@@ -7,6 +7,7 @@ saddle is *strict* when the index is at least 1: then some direction leads down 
 import math
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -15,11 +16,11 @@ from torch import Tensor
 from labsupport.values import check_count, check_generator, check_number, holds, is_finite
 
 __all__ = [
-    "Inertia", "Walkers", "ball_when_flat", "escape_time", "first_passage", "hessian", "in_directions",
+    "Descent", "Inertia", "Walkers", "ball_when_flat", "escape_time", "first_passage", "hessian", "in_directions",
     "inertia", "isotropic", "kind", "multiplicative", "start", "step", "walk",
 ]  # fmt: skip
 
-Noise = Callable[[Tensor, int, torch.Generator], Tensor]
+Noise = Callable[[Tensor, int, float, torch.Generator], Tensor]  # gradient, step, lr, generator to gradient
 
 
 class Inertia(NamedTuple):
@@ -50,8 +51,10 @@ def hessian(f: Callable[[Tensor], Tensor], point: Tensor) -> Tensor:
     if not isinstance(value, Tensor) or value.numel() != 1:
         raise ValueError(f"hessian: f must return one number as a tensor, got {_said(value)}")
     if not value.requires_grad:
-        raise ValueError("hessian: f must be differentiable by torch, got a number without gradient "
-                         "(computed with detach, item or a comparison?)")
+        raise ValueError(
+            "hessian: f must be differentiable by torch, got a number without gradient "
+            "(computed with detach, item or a comparison?)"
+        )
     matrix = torch.func.jacrev(torch.func.jacrev(lambda x: f(x).reshape(())))(point)
     return (matrix + matrix.mT) / 2
 
@@ -125,6 +128,28 @@ def escape_time(offset: float, *, curvature: float, lr: float, radius: float = 1
     return math.log(radius / offset) / math.log1p(2 * gain / (less + root) if less > 0 else (root - less) / 2)
 
 
+@dataclass(frozen=True)
+class Descent:
+    """How walkers descend: v ← ρ v + noise(g), θ ← θ − η v.
+
+    Args:
+        lr: learning rate η, > 0.
+        momentum: torch's ρ, in [0, 1).
+        noise: what is done to the gradient at each step, such as `isotropic(std)`; None leaves it.
+    Raises:
+        ValueError: a bound above is broken.
+    """
+
+    lr: float
+    momentum: float = 0.0
+    noise: Noise | None = None
+
+    def __post_init__(self) -> None:
+        _check_rates("Descent", self.lr, self.momentum)
+        if self.noise is not None and not callable(self.noise):
+            raise ValueError(f"Descent: noise must be a function such as isotropic(std), or None, got {self.noise!r}")
+
+
 def start(position: Tensor) -> Walkers:
     """Walkers at rest at `position` (replicas, dim).
 
@@ -153,7 +178,7 @@ def step(walkers: Walkers, gradient: Tensor, *, lr: float, momentum: float = 0.0
 def isotropic(std: float) -> Noise:
     """Adds independent N(0, std²) to every component of the gradient."""
     check_number("isotropic", "std", std, low=0)
-    return lambda gradient, t, generator: gradient + std * _normal(gradient, generator)
+    return lambda gradient, t, lr, generator: gradient + std * _normal(gradient, generator)
 
 
 def in_directions(directions: Tensor, std: float) -> Noise:
@@ -167,7 +192,7 @@ def in_directions(directions: Tensor, std: float) -> Noise:
     if gram is None or not holds((gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)).abs() < 1e-5):
         raise ValueError(f"in_directions: directions must have orthonormal columns, got {_said(directions)}")
 
-    def noisy(gradient: Tensor, t: int, generator: torch.Generator) -> Tensor:
+    def noisy(gradient: Tensor, t: int, lr: float, generator: torch.Generator) -> Tensor:
         if (len(directions), directions.dtype) != (gradient.shape[1], gradient.dtype):
             rule = f"directions must fit the gradient, {_said(gradient)}"
             raise ValueError(f"in_directions: {rule}, got {_said(directions)}")
@@ -180,10 +205,10 @@ def in_directions(directions: Tensor, std: float) -> Noise:
 def multiplicative(std: float) -> Noise:
     """Scales each walker's whole gradient by 1 + N(0, std²): no noise where the gradient is zero."""
     check_number("multiplicative", "std", std, low=0)
-    return lambda gradient, t, generator: gradient * (1 + std * _normal(gradient[:, :1], generator))
+    return lambda gradient, t, lr, generator: gradient * (1 + std * _normal(gradient[:, :1], generator))
 
 
-def ball_when_flat(radius: float, *, threshold: float, every: int, lr: float) -> Noise:
+def ball_when_flat(radius: float, *, threshold: float, every: int) -> Noise:
     """Perturbed descent: each `every` steps, where the gradient is small, a jump drawn uniformly from a ball.
 
     After Jin, Ge, Netrapalli, Kakade & Jordan 2017, arXiv:1703.00887, simplified: they look at every step since the
@@ -193,16 +218,14 @@ def ball_when_flat(radius: float, *, threshold: float, every: int, lr: float) ->
         radius: of the ball, in the units of the position (with momentum ρ the jump goes on to radius / (1 − ρ)).
         threshold: gradient norm at or below which a walker is moved.
         every: steps between two perturbations, >= 1.
-        lr: the learning rate of the descent, the same as the walk's (the jump enters through the gradient).
     Raises:
         ValueError: a bound above is broken.
     """
     check_count("ball_when_flat", "every", every)
     for name, value in (("radius", radius), ("threshold", threshold)):
         check_number("ball_when_flat", name, value, low=0)
-    _check_rates("ball_when_flat", lr, 0.0)
 
-    def noisy(gradient: Tensor, t: int, generator: torch.Generator) -> Tensor:
+    def noisy(gradient: Tensor, t: int, lr: float, generator: torch.Generator) -> Tensor:
         if t % every:
             return gradient
         direction = torch.nn.functional.normalize(_normal(gradient, generator), dim=1)
@@ -216,19 +239,21 @@ def ball_when_flat(radius: float, *, threshold: float, every: int, lr: float) ->
 def walk(
     gradient: Callable[[Tensor], Tensor],
     position: Tensor,
+    descent: Descent,
     *,
-    lr: float,
     num_steps: int,
-    momentum: float = 0.0,
-    noise: Noise | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """The positions (num_steps + 1, replicas, dim) of walkers that descend from `position` (replicas, dim)."""
+    """The positions (num_steps + 1, replicas, dim) of walkers that descend from `position` (replicas, dim).
+
+    Raises:
+        ValueError: num_steps < 1, noise without a generator, or a gradient of another shape.
+    """
     walkers, positions = start(position), [position]
-    _check_walk("walk", lr, momentum, num_steps, noise, generator)
+    check_count("walk", "num_steps", num_steps)
+    _check_noise("walk", descent, generator)
     for t in range(num_steps):
-        pull = _noisy("walk", gradient, walkers, noise, t, generator)
-        walkers = step(walkers, pull, lr=lr, momentum=momentum)
+        walkers = _advance("walk", gradient, walkers, descent, t, generator)
         positions.append(walkers.position)
     return torch.stack(positions)
 
@@ -237,11 +262,9 @@ def first_passage(
     gradient: Callable[[Tensor], Tensor],
     position: Tensor,
     escaped: Callable[[Tensor], Tensor],
+    descent: Descent,
     *,
-    lr: float,
     max_steps: int,
-    momentum: float = 0.0,
-    noise: Noise | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """For each walker the first step after which it has escaped: (replicas,) float64, infinite if it never does.
@@ -252,22 +275,20 @@ def first_passage(
         gradient: positions (replicas, dim) to gradients of the same shape.
         position: (replicas, dim) starting points.
         escaped: positions to booleans (replicas,).
-        lr: learning rate, > 0.
         max_steps: when to give up, >= 1.
-        momentum: torch's ρ, in [0, 1).
-        noise: what is done to the gradient at each step; it needs a `generator`.
+        generator: for the noise of `descent`.
     Raises:
         ValueError: a bound above is broken, noise comes without a generator, or a function returns another shape.
     """
     walkers = start(position)
-    _check_walk("first_passage", lr, momentum, max_steps, noise, generator)
+    check_count("first_passage", "max_steps", max_steps)
+    _check_noise("first_passage", descent, generator)
     steps = torch.full((len(position),), math.inf, dtype=torch.float64, device=position.device)
     steps[_escaped(escaped, position)] = 0
     for t in range(max_steps):
         if steps.isfinite().all():
             break
-        pull = _noisy("first_passage", gradient, walkers, noise, t, generator)
-        walkers = step(walkers, pull, lr=lr, momentum=momentum)
+        walkers = _advance("first_passage", gradient, walkers, descent, t, generator)
         steps[_escaped(escaped, walkers.position) & steps.isinf()] = t + 1
     return _without_lost(steps, walkers)
 
@@ -289,12 +310,14 @@ def _escaped(escaped: Callable[[Tensor], Tensor], position: Tensor) -> Tensor:
     return out
 
 
-def _noisy(
-    function: str, gradient: Callable, walkers: Walkers, noise: Noise | None, t: int, generator: torch.Generator | None
-) -> Tensor:
-    plain = gradient(walkers.position.clone())  # its own copy: it may work in place
-    _check_gradient(function, plain, walkers.position)
-    return plain if noise is None else noise(plain, t, generator)
+def _advance(
+    function: str, gradient: Callable, walkers: Walkers, descent: Descent, t: int, generator: torch.Generator | None
+) -> Walkers:
+    pull = gradient(walkers.position.clone())  # its own copy: it may work in place
+    _check_gradient(function, pull, walkers.position)
+    if descent.noise is not None:
+        pull = descent.noise(pull, t, descent.lr, generator)
+    return step(walkers, pull, lr=descent.lr, momentum=descent.momentum)
 
 
 def _is_floating(thing: object, ndim: int) -> bool:
@@ -318,14 +341,10 @@ def _check_rates(function: str, lr: float, momentum: float) -> None:
         raise ValueError(f"{function}: momentum must lie in [0, 1), got {momentum}")
 
 
-def _check_walk(
-    function: str, lr: float, momentum: float, steps: int, noise: Noise | None, generator: torch.Generator | None
-) -> None:
-    _check_rates(function, lr, momentum)
-    check_count(function, "num_steps" if function == "walk" else "max_steps", steps)
-    if noise is not None and not callable(noise):
-        raise ValueError(f"{function}: noise must be a function such as isotropic(std), or None, got {noise!r}")
-    if noise is not None:
+def _check_noise(function: str, descent: Descent, generator: torch.Generator | None) -> None:
+    if not isinstance(descent, Descent):
+        raise ValueError(f"{function}: descent must be a Descent, such as Descent(lr=0.1), got {descent!r}")
+    if descent.noise is not None:
         check_generator(function, generator)
 
 

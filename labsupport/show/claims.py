@@ -71,7 +71,7 @@ def claim(
     smallest: float,
     rule: str,
     unit: str = "",
-    seeds: int = 1,
+    seeds: int,
 ) -> Bundle:
     """A tested claim, as a box on the page and a row of the ledger. The verdict speaks of *here*: model, data, range.
 
@@ -114,8 +114,10 @@ def _plain(value: object) -> object:
 
 
 def _judged(label: str, effect: float, error: float, smallest: float, rule: str) -> dict:
-    said = verdict(effect, error, smallest=smallest, rule=rule)
+    """What is printed is what is judged, so that a reader can check the verdict."""
+    verdict(effect, error, smallest=smallest, rule=rule)  # refuses what is no number
     text, plus_minus = rounded(effect, error)
+    said = verdict(float(text.replace("−", "-")), float(plus_minus), smallest=smallest, rule=rule)
     return {"label": label, "effect": text, "error": plus_minus, "verdict": said}
 
 
