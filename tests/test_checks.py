@@ -43,7 +43,7 @@ def test_every_check_refuses_its_wrong_answers_each_with_its_own_message(name, s
 
 def test_grading_finds_answers_by_name():
     reports = frame.grade({"morse_index": lambda hessian: ...}, checks.landscape, seed=7)
-    assert {r.status for r in reports} == {"not attempted"} and len(reports) == 4
+    assert {r.status for r in reports} == {"not attempted"} and len(reports) == len(frame.collect(checks.landscape))
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import labsupport
 from labsupport import data, models, plots, show, training, values
-from labsupport.landscape import curvature, plateaus, saddles
+from labsupport.landscape import curvature, plateaus, replicas, saddles, sharpness, slices
 
 Call = Callable[[str], Any]
 
@@ -108,6 +108,38 @@ def plateaued(device):
     return plateaus.losses(floats(device, 6, 4), torch.arange(6, device=device) % 2, **options, generator=seeded())
 
 
+def stacked(device):
+    """Two replicas of a small ReLU network."""
+    sizes = {"0.weight": (3, 4), "0.bias": (3,), "2.weight": (2, 3), "2.bias": (2,)}
+    module = nn.Sequential(nn.Linear(4, 3, device=device), nn.ReLU(), nn.Linear(3, 2, device=device))
+    return replicas.Stacked(module, {name: floats(device, 2, *size) for name, size in sizes.items()})
+
+
+def on_batch(function, **options):
+    """A function of replicas and a batch, its generator, if any, on the CPU: it must follow the replicas."""
+    options |= {"generator": seeded()} if "generator" in inspect.signature(function).parameters else {}
+    return lambda d: function(stacked(d), floats(d, 6, 4), labels(d), loss=nn.functional.cross_entropy, **options)
+
+
+def multiplied(device):
+    times = on_batch(sharpness.product)(device)
+    return times(floats(device, 2, 23))
+
+
+def ends(device):
+    """A start and an end of a small network with one hidden layer."""
+    sizes = {"0.weight": (3, 4), "0.bias": (3,), "2.weight": (2, 3), "2.bias": (2,)}
+    return [{name: k * floats(device, *size) for name, size in sizes.items()} for k in (1, 2)]
+
+
+def summed(params):
+    return sum((value**2).sum() for value in params.values())
+
+
+def bent(device):
+    return slices.bend(summed, *ends(device), lr=0.01, num_steps=2, generator=seeded())
+
+
 def drawn(plot):
     """A plot of tensors on a device: matplotlib must get their values."""
     return lambda device: plot(plots.figure()[1], device) and ()
@@ -153,6 +185,12 @@ TABLE: dict[str, Entry] = {
     ),
     "landscape.plateaus.losses": cannot("it counts the classes in y: " + VALUES, gpu=plateaued),
     "landscape.plateaus.plateau_length": runs(lambda d: plateaus.plateau_length(floats(d, 3, 4), below=0.5)),
+    "landscape.replicas.Stacked": runs(lambda d: [stacked(d)[:1].params, stacked(d).to(torch.float64).params]),
+    "landscape.replicas.evaluate": runs(on_batch(replicas.evaluate)),
+    "landscape.replicas.gradients": runs(on_batch(replicas.gradients)),
+    "landscape.replicas.member": runs(lambda d: list(replicas.member(stacked(d), 1).parameters())),
+    "landscape.replicas.start": cannot("it draws from generators on the CPU, and Stacked.to moves what it made"),
+    "landscape.replicas.train": runs(on_batch(replicas.train, lr=0.1, radius=0.1, batch_size=3, num_steps=2)),
     "landscape.saddles.Descent": cannot(NO_TENSOR),
     "landscape.saddles.Inertia": cannot(NO_TENSOR),
     "landscape.saddles.Walkers": runs(lambda d: saddles.Walkers(floats(d, 5, 2), floats(d, 5, 2))),
@@ -172,6 +210,30 @@ TABLE: dict[str, Entry] = {
         lambda d: saddles.step(saddles.start(floats(d, 5, 2)), floats(d, 5, 2), lr=0.1, momentum=0.9)
     ),
     "landscape.saddles.walk": runs(walked),
+    "landscape.sharpness.largest": runs(on_batch(sharpness.largest, num_steps=3)),
+    "landscape.sharpness.product": runs(multiplied),
+    "landscape.sharpness.rescale_layers": runs(
+        lambda d: sharpness.rescale_layers(stacked(d), torch.tensor([2.0, 0.5], device=d))
+    ),
+    "landscape.sharpness.trace": runs(on_batch(sharpness.trace, num_products=2)),
+    "landscape.sharpness.worst_case": runs(on_batch(sharpness.worst_case, radius=0.1, num_steps=2)),
+    "landscape.slices.barrier": runs(lambda d: slices.barrier(floats(d, 3, 2), [0, 0.5, 1])),
+    "landscape.slices.bend": runs(bent),
+    "landscape.slices.bezier": runs(lambda d: slices.bezier(*ends(d), ends(d)[0])(0.3)),
+    "landscape.slices.filter_direction": runs(lambda d: slices.filter_direction(ends(d)[0], generator=seeded())),
+    "landscape.slices.from_line": runs(lambda d: slices.from_line(ends(d))),
+    "landscape.slices.losses_along": runs(
+        lambda d: slices.losses_along(summed, slices.straight(*ends(d)), positions=[0, 1])
+    ),
+    "landscape.slices.match_units": cannot(
+        "scipy solves the assignment: " + VALUES, gpu=lambda d: slices.match_units(*ends(d))
+    ),
+    "landscape.slices.permute_units": runs(
+        lambda d: slices.permute_units(ends(d)[0], torch.arange(3, device=d).flip(0))
+    ),
+    "landscape.slices.plane": runs(lambda d: slices.plane(summed, *ends(d), ends(d)[1], x=[0, 1], y=[0])),
+    "landscape.slices.rise": runs(lambda d: slices.rise(floats(d, 3, 2))),
+    "landscape.slices.straight": runs(lambda d: slices.straight(*ends(d))(0.5)),
     "models.convnet": born(lambda g: list(models.convnet((1, 8, 8), 3, norm="batch", generator=g).parameters())),
     "models.mlp": born(lambda g: list(models.mlp([4, 3, 2], generator=g).parameters())),
     "models.num_parameters": runs(lambda d: [()] * models.num_parameters(nn.Linear(4, 2, device=d))),

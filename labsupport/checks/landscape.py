@@ -7,9 +7,21 @@ import torch
 from torch import Tensor
 
 from labsupport.checks.frame import check
+from labsupport.checks.landscape_flat import edge_with_momentum, sam_step, scale_free_sharpness
+from labsupport.checks.landscape_line import loss_barrier, permute_hidden
 from labsupport.landscape import saddles
 
-__all__ = ["escape_noise", "morse_index", "saddle_exponent", "steps_to_escape"]
+__all__ = [
+    "edge_with_momentum",
+    "escape_noise",
+    "loss_barrier",
+    "morse_index",
+    "permute_hidden",
+    "saddle_exponent",
+    "sam_step",
+    "scale_free_sharpness",
+    "steps_to_escape",
+]
 
 
 def _symmetric(eigenvalues: list[float], generator: torch.Generator) -> tuple[Tensor, Tensor]:
