@@ -188,9 +188,13 @@ def _lanczos(
     diagonal, off, vector = [], [], start / start.norm()
     for j in range(num_steps):
         basis[j], done = vector, basis[: j + 1]
-        image = _apply(function, hvp, vector[:, None])[:, 0]
+        image = hvp(vector).to(vector)
+        if not is_finite(image):
+            raise ValueError(f"{function}: hvp must return finite vectors, got NaN or infinity")
         diagonal.append(image @ vector)
-        rest = _orthogonal(image, done)
+        rest = _orthogonal(image - diagonal[-1] * vector - (off[-1] * basis[j - 1] if off else 0), done)
+        if rest.norm() < 0.01 * image.norm():  # little is left: rounding has spoilt it, and twice is enough
+            rest = _orthogonal(rest, done)
         length = rest.norm()
         if j + 1 == num_steps:
             break
@@ -204,9 +208,7 @@ def _lanczos(
 
 
 def _orthogonal(vector: Tensor, basis: Tensor) -> Tensor:
-    for _ in range(2):  # once loses orthogonality to rounding, twice is enough
-        vector = vector - basis.mT @ (basis @ vector)
-    return vector
+    return vector - basis.mT @ (basis @ vector)
 
 
 def _normal(dim: int, generator: torch.Generator) -> Tensor:

@@ -171,7 +171,11 @@ def step(walkers: Walkers, gradient: Tensor, *, lr: float, momentum: float = 0.0
     """
     _check_rates("step", lr, momentum)
     _check_gradient("step", gradient, walkers.position)
-    velocity = momentum * walkers.velocity + gradient
+    return _step(walkers, gradient, lr, momentum)
+
+
+def _step(walkers: Walkers, gradient: Tensor, lr: float, momentum: float) -> Walkers:
+    velocity = momentum * walkers.velocity + gradient if momentum else gradient
     return Walkers(walkers.position - lr * velocity, velocity)
 
 
@@ -317,7 +321,7 @@ def _advance(
     _check_gradient(function, pull, walkers.position)
     if descent.noise is not None:
         pull = descent.noise(pull, t, descent.lr, generator)
-    return step(walkers, pull, lr=descent.lr, momentum=descent.momentum)
+    return _step(walkers, pull, descent.lr, descent.momentum)
 
 
 def _is_floating(thing: object, ndim: int) -> bool:
@@ -330,7 +334,8 @@ def _said(thing: object) -> str:
 
 
 def _check_gradient(function: str, gradient: Tensor, position: Tensor) -> None:
-    if not isinstance(gradient, Tensor) or _said(gradient) != _said(position):
+    fits = isinstance(gradient, Tensor) and gradient.shape == position.shape and gradient.dtype == position.dtype
+    if not fits:
         raise ValueError(f"{function}: gradient must be {_said(position)}, as the positions are, got {_said(gradient)}")
 
 

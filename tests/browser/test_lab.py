@@ -119,7 +119,9 @@ def run_all(page: Page) -> None:
     page.get_by_text("Run All Cells", exact=True).click()
     page.wait_for_function(
         r"""() => [...document.querySelectorAll('.jp-CodeCell')].every(cell => {
-              const prompt = cell.querySelector('.jp-InputArea-prompt').textContent.trim();
+              const area = cell.querySelector('.jp-InputArea-prompt');  // none where the code is folded
+              if (!area) return true;
+              const prompt = area.textContent.trim();
               return cell.model?.sharedModel?.source === '' || /^\[\d+\]:?$/.test(prompt); })""",
         timeout=3 * MINUTE,
     )
