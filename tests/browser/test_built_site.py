@@ -19,6 +19,11 @@ def wait_for_math(page: Page) -> None:
 
 def serious(page: Page) -> list[str]:
     """What axe-core finds serious or critical, with the elements it means."""
+    # A text that is still fading in has another colour: bring every animation to its end first.
+    page.evaluate("""async () => {
+        for (const animation of document.getAnimations()) { try { animation.finish(); } catch (error) {} }
+        await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+    }""")
     # Without preload axe does not fetch style sheets, which would look like failed requests of the page.
     found = Axe().run(page, options={"resultTypes": ["violations"], "preload": False}).response["violations"]
     return [
