@@ -1,4 +1,4 @@
-"""What every test may use: a seeded generator, a watch over the global random state, and the GPU's mark."""
+"""What every test may use: a watch over the global random state, and the GPU's mark."""
 
 import os
 
@@ -18,16 +18,6 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("gpu"):
             item.add_marker(pytest.mark.skip(reason="torch sees no GPU"))
-
-
-def seeded(seed=0, device="cpu"):
-    """A generator that starts at `seed`."""
-    return torch.Generator(device).manual_seed(seed)
-
-
-@pytest.fixture
-def generator():
-    return seeded()
 
 
 @pytest.fixture

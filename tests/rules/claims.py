@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from book import ledger, plan
-from labsupport.show.claims import verdict
+from labsupport.show.claims import combine, verdict
 
 from .model import Book
 
@@ -22,13 +22,6 @@ def _number(text: object) -> float:
     return float(str(text).replace("−", "-"))
 
 
-def _combined(verdicts: list[str]) -> str:
-    kinds = set(verdicts)
-    if len(kinds) == 1:
-        return kinds.pop()
-    return "conditional" if {"holds", "fails"} <= kinds else "undecided"
-
-
 def verdicts_are_computed(book: Book) -> list[str]:
     """Each stored verdict is what the rule says of the stored effects and errors."""
     found = []
@@ -40,8 +33,8 @@ def verdicts_are_computed(book: Book) -> list[str]:
             if said[-1] != part["verdict"]:
                 where = f"{cell.where}: claim {claim['name']!r}, {part['label'] or 'its effect'}"
                 found.append(f"{where}: stored {part['verdict']!r}, the rule says {said[-1]!r}")
-        if _combined(said) != claim["verdict"]:
-            stored = f"stored {claim['verdict']!r}, its conditions say {_combined(said)!r}"
+        if combine(said) != claim["verdict"]:
+            stored = f"stored {claim['verdict']!r}, its conditions say {combine(said)!r}"
             found.append(f"{cell.where}: claim {claim['name']!r}: {stored}")
     return found
 
