@@ -26,6 +26,7 @@ import labsupport
 from labsupport import data, models, optimizers, plots, population, schedules, show, training, values
 from labsupport.initialization import gains, meanfield, propagation, rules, starts
 from labsupport.landscape import curvature, plateaus, saddles, sharpness, slices
+from labsupport.optimizers import rule
 from labsupport.population import counters, plans, programs, running
 from labsupport.schedules import cosines, elementwise, noise
 
@@ -191,10 +192,27 @@ def updated(make):
     def call(device):
         params = {"a": floats(device, 2, 3), "b": floats(device, 3)}
         optimizer = make()
-        settings = {**optimizer.defaults, "lr": floats(device), "weight_decay": 0.1}
+        settings = {
+            "clip_norm": 1.0,
+            "clip_value": 1.0,
+            **{k: v for k, v in optimizer.defaults.items() if v is not None},
+        }
+        settings |= {"lr": floats(device), "weight_decay": 0.1}
         return optimizer.update(params, optimizer.init(params), params, settings)
 
     return runs(call)
+
+
+def dressed(device):
+    """Two steps of an optimizer in torch's dress."""
+    params = [floats(device, 2, 3).requires_grad_(), floats(device, 3).requires_grad_()]
+    optimizer = optimizers.as_torch(optimizers.schedule_free(), params, {"lr": 0.1})
+    for _ in range(2):
+        for value in params:
+            value.grad = torch.ones_like(value)
+        optimizer.step()
+    optimizer.eval()
+    return [value.detach() for value in params]
 
 
 def words(device):
@@ -347,11 +365,30 @@ TABLE: dict[str, Entry] = {
     "models.convnet": born(lambda g: list(models.convnet((1, 8, 8), 3, norm="batch", generator=g).parameters())),
     "models.mlp": born(lambda g: list(models.mlp([4, 3, 2], generator=g).parameters())),
     "models.num_parameters": runs(lambda d: [()] * models.num_parameters(nn.Linear(4, 2, device=d))),
-    "optimizers.Optimizer": cannot("it holds functions; those of each optimizer follow the tensors they are given"),
-    "optimizers.adam": updated(optimizers.adam),
-    "optimizers.momentum": updated(optimizers.momentum),
-    "optimizers.nesterov": updated(optimizers.nesterov),
-    "optimizers.sgd": updated(optimizers.sgd),
+    "optimizers.adapter.as_torch": runs(dressed),
+    "optimizers.adaptive.adadelta": updated(optimizers.adadelta),
+    "optimizers.adaptive.adagrad": updated(optimizers.adagrad),
+    "optimizers.adaptive.adam": updated(optimizers.adam),
+    "optimizers.adaptive.adamw": updated(optimizers.adamw),
+    "optimizers.adaptive.nadam": updated(optimizers.nadam),
+    "optimizers.adaptive.rmsprop": updated(optimizers.rmsprop),
+    "optimizers.averaging.averaged": updated(lambda: optimizers.averaged(optimizers.momentum())),
+    "optimizers.averaging.schedule_free": updated(optimizers.schedule_free),
+    "optimizers.layerwise.lars": updated(optimizers.lars),
+    "optimizers.momenta.momentum": updated(optimizers.momentum),
+    "optimizers.momenta.nesterov": updated(optimizers.nesterov),
+    "optimizers.momenta.sgd": updated(optimizers.sgd),
+    "optimizers.rule.Optimizer": cannot(
+        "it holds functions; those of each optimizer follow the tensors they are given"
+    ),
+    "optimizers.rule.counter": runs(lambda d: rule.counter({"a": floats(d, 3)})),
+    "optimizers.rule.decayed": runs(
+        lambda d: rule.decayed({"a": floats(d, 3)}, {"a": floats(d, 3)}, {"weight_decay": 0.1})
+    ),
+    "optimizers.rule.zeros": runs(lambda d: rule.zeros({"a": floats(d, 3)})),
+    "optimizers.wrappers.accumulated": updated(lambda: optimizers.accumulated(optimizers.adam(), num_batches=2)),
+    "optimizers.wrappers.clipped_norm": updated(lambda: optimizers.clipped_norm(optimizers.sgd())),
+    "optimizers.wrappers.clipped_value": updated(lambda: optimizers.clipped_value(optimizers.sgd())),
     "plots.contours": cannot("it draws its own grid on the CPU"),
     "plots.figure": cannot(NO_TENSOR),
     "plots.mean_and_error": cannot(

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from labsupport.optimizers import Optimizer
+from labsupport.optimizers.rule import SHARES
 from labsupport.values import check_count, holds
 
 __all__ = ["State", "freeze", "init", "member"]
@@ -165,7 +166,7 @@ def known_settings(module: nn.Module, optimizer: Optimizer) -> list[str]:
 
 def is_share(name: str) -> bool:
     """Whether a setting must lie below 1."""
-    return name in ("dropout", "momentum", "beta1", "beta2") or name.endswith(".p")
+    return name == "dropout" or name in SHARES or name.endswith(".p")
 
 
 def _checked(seeds: Iterable[int]) -> tuple[int, ...]:

@@ -164,9 +164,10 @@ def _program(
             return value, {name: every[name] for name in buffers}
 
         slope = grad_and_value(objective, has_aux=True) if batched or compiled else partial(_plain_slope, objective)
-        grads, (value, moved) = slope(params, buffers)
+        place = params if optimizer.at is None else optimizer.at(params, slots, defaults | settings)
+        grads, (value, moved) = slope(place, buffers)
         if "radius" in settings:
-            grads, _ = slope(_uphill(params, grads, settings["radius"]), buffers)
+            grads, _ = slope(_uphill(place, grads, settings["radius"]), buffers)
         params, slots = optimizer.update(grads, slots, params, defaults | settings)
         return (params, moved, slots), value
 

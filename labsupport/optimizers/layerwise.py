@@ -1,0 +1,38 @@
+"""Optimizers that give every layer a rate of its own."""
+
+from __future__ import annotations
+
+from functools import cache
+from types import MappingProxyType
+
+import torch
+
+from labsupport.optimizers.rule import Optimizer, Params, Settings, State, zeros
+
+__all__ = ["lars"]
+
+
+@cache
+def lars() -> Optimizer:
+    """LARS: every tensor's gradient is scaled to its weights, r = trust ‖θ‖ / (‖g‖ + λ‖θ‖ + ε), then momentum.
+
+    v ← ρv + ηr(g + λθ), θ ← θ − v: the rate stands inside the velocity, as in the paper. Where ‖θ‖ or ‖g‖ is 0, r = 1.
+    Tensors with fewer than two dimensions (biases, norms) take r = 1 and λ = 0, as large-batch recipes do; the
+    paper scales every layer. The settings `trust`, `momentum` and `weight_decay` are the paper's η, m and β.
+    Source: You, Gitman & Ginsburg 2017, arXiv:1708.03888, algorithm 1.
+    """
+
+    def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
+        decay, velocity = settings["weight_decay"], {}
+        for name, value in params.items():
+            grad = grads[name]
+            if value.ndim > 1:
+                size, slope = value.norm(), grad.norm()
+                whole = slope + decay * size + settings["eps"]
+                ratio = torch.where((size > 0) & (slope > 0), settings["trust"] * size / whole, 1.0)
+                grad = ratio * (grad + decay * value)
+            velocity[name] = settings["momentum"] * state["velocity"][name] + settings["lr"] * grad
+        return {name: value - velocity[name] for name, value in params.items()}, {"velocity": velocity}
+
+    defaults = {"lr": None, "momentum": 0.9, "weight_decay": 0.0, "trust": 0.001, "eps": 1e-8}
+    return Optimizer("lars", lambda params: {"velocity": zeros(params)}, update, MappingProxyType(defaults))

@@ -1,0 +1,61 @@
+"""What an optimizer is here, and the small steps that several share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Optimizer", "counter", "decayed", "zeros"]
+
+Params = dict[str, Tensor]
+State = dict[str, dict[str, Tensor]]
+Settings = Mapping[str, "Tensor | float"]
+
+SHARES = frozenset({"momentum", "beta1", "beta2", "decay"})
+"""Names of settings that must lie below 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Optimizer:
+    """A rule of descent.
+
+    Attributes:
+        name: what it is called.
+        init: params -> state, a dict of dicts of tensors.
+        update: (grads, state, params, settings) -> (params, state). `settings` holds every name in `defaults`: a
+            number, or a tensor without dimensions.
+        defaults: name of each setting -> its default; None where the caller must give one.
+        at: (params, state, settings) -> where the gradient is to be taken, for rules that take it elsewhere than at
+            the parameters they would hand out; None is at the parameters.
+    """
+
+    name: str
+    init: Callable[[Params], State]
+    update: Callable[[Params, State, Params, Settings], tuple[Params, State]]
+    defaults: Mapping[str, float | None]
+    at: Callable[[Params, State, Settings], Params] | None = None
+
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(self.defaults)})"
+
+
+def zeros(params: Params) -> Params:
+    """Zeros like the parameters."""
+    return {name: torch.zeros_like(value) for name, value in params.items()}
+
+
+def counter(params: Params, value: float = 0.0) -> Tensor:
+    """A number for the whole network, in float32 or wider: in bfloat16, 256 + 1 is 256 and 0.999 is 1."""
+    first = next(iter(params.values()))
+    return first.new_full((), value, dtype=torch.promote_types(first.dtype, torch.float32))
+
+
+def decayed(grads: Params, params: Params, settings: Settings) -> Params:
+    """Gradients of the loss plus ½λ‖θ‖², λ the setting weight_decay; where it is the number 0, as they are."""
+    decay = settings["weight_decay"]
+    if not isinstance(decay, Tensor) and decay == 0:
+        return grads
+    return {name: grad + decay * params[name] for name, grad in grads.items()}
