@@ -29,16 +29,20 @@ STYLE = {
 }  # fmt: skip
 
 
-def figure(columns: int = 1, *, size: tuple[float, float] | None = None) -> tuple[Figure, Axes | np.ndarray]:
-    """A figure in the course's style with its axes: one, or an array of `columns`.
+def figure(
+    columns: int = 1, *, rows: int = 1, size: tuple[float, float] | None = None
+) -> tuple[Figure, Axes | np.ndarray]:
+    """A figure in the course's style with its axes: one, or an array of `columns`, of `rows`, or (rows, columns).
 
     Args:
         columns: number of axes side by side, >= 1.
+        rows: number of axes one above the other, >= 1.
         size: width and height in inches; by default 7 × 3.6.
     Raises:
         ValueError: a bound above is broken.
     """
     check_count("figure", "columns", columns)
+    check_count("figure", "rows", rows)
     if size is not None and (not isinstance(size, (tuple, list)) or len(size) != 2):
         raise ValueError(f"figure: size must be (width, height) in inches, got {size!r}")
     for side in size or ():
@@ -46,7 +50,7 @@ def figure(columns: int = 1, *, size: tuple[float, float] | None = None) -> tupl
             raise ValueError(f"figure: each of size must be > 0, got {side}")
     with matplotlib.rc_context(STYLE):
         fig = Figure(figsize=size or (7.0, 3.6), layout="constrained")
-        return fig, fig.subplots(1, columns)
+        return fig, fig.subplots(rows, columns)
 
 
 def series(ax: Axes, x: Sequence[float], curves: Mapping[str, Sequence[float]], *, xlabel: str, ylabel: str) -> None:

@@ -215,6 +215,13 @@ def dressed(device):
     return [value.detach() for value in params]
 
 
+def laid_out(device):
+    """The memory of a rule's state for two tensors."""
+    state = {floats(device, 2, 3): {}, floats(device, 3): {}}
+    optimizers.blocks.teams(optimizers.adam(), state)
+    return [entry["mean"] for entry in state.values()] + [entry["count"]["steps"] for entry in state.values()]
+
+
 def words(device):
     """Keys of three members."""
     return torch.arange(6, dtype=torch.int32, device=device).view(3, 2)
@@ -374,6 +381,8 @@ TABLE: dict[str, Entry] = {
     "optimizers.adaptive.rmsprop": updated(optimizers.rmsprop),
     "optimizers.averaging.averaged": updated(lambda: optimizers.averaged(optimizers.momentum())),
     "optimizers.averaging.schedule_free": updated(optimizers.schedule_free),
+    "optimizers.blocks.Team": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
+    "optimizers.blocks.teams": runs(laid_out),
     "optimizers.layerwise.lars": updated(optimizers.lars),
     "optimizers.momenta.momentum": updated(optimizers.momentum),
     "optimizers.momenta.nesterov": updated(optimizers.nesterov),
@@ -381,6 +390,7 @@ TABLE: dict[str, Entry] = {
     "optimizers.rule.Optimizer": cannot(
         "it holds functions; those of each optimizer follow the tensors they are given"
     ),
+    "optimizers.rule.check_inner": cannot(NO_TENSOR),
     "optimizers.rule.counter": runs(lambda d: rule.counter({"a": floats(d, 3)})),
     "optimizers.rule.decayed": runs(
         lambda d: rule.decayed({"a": floats(d, 3)}, {"a": floats(d, 3)}, {"weight_decay": 0.1})

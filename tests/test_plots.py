@@ -19,6 +19,7 @@ def test_mean_and_band():
 
 
 def test_series_paths_and_contours():
+    assert plots.figure(rows=3)[1].shape == (3,) and plots.figure(2, rows=3)[1].shape == (3, 2)
     _, axes = plots.figure(2)
     plots.series(axes[0], [0, 1], {"one": [1, 2]}, xlabel="x", ylabel="y")
     assert axes[0].get_legend() is None and axes[0].get_xlabel() == "x"
@@ -43,6 +44,7 @@ COMPLEX = torch.zeros(2, dtype=torch.complex64)
     ("draw", "message"),
     [
         (lambda ax: plots.figure(True), r"figure: columns must be an integer >= 1, got True"),
+        (lambda ax: plots.figure(rows=0), r"figure: rows must be an integer >= 1, got 0"),
         (lambda ax: plots.figure(size=3), r"figure: size must be \(width, height\) in inches, got 3"),
         (lambda ax: plots.figure(size=(0, 1)), r"figure: each of size must be > 0, got 0"),
         (lambda ax: plots.series([ax], [0], {"a": [1]}, **LABELS), "series: ax must be one matplotlib Axes, got list"),

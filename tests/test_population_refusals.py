@@ -266,3 +266,25 @@ def test_a_hook_or_another_forward_gets_a_program_of_its_own(split, monkeypatch)
     assert made() is first
     monkeypatch.setattr(nn.Tanh, "forward", lambda self, x: x.sin())
     assert made() is not first
+
+
+class Uncompiled(nn.Linear):
+    def forward(self, x):
+        torch._dynamo.graph_break()
+        return super().forward(x)
+
+
+@pytest.mark.skipif(bool(programs.compiler()), reason="no compiler here")
+def test_what_cannot_be_compiled_runs_eagerly_with_one_warning(split, monkeypatch, recwarn):
+    monkeypatch.setattr(population.plans, "WORTH_COMPILING", 1)
+    layers = nn.Flatten(), Uncompiled(64, 10)
+    state = started(lambda g: nn.Sequential(*layers).double())
+    results = [population.carry_on(state, split, plan(backend=backend)) for backend in ("auto", "auto", "eager")]
+    assert [str(warned.message).partition(" (")[0] for warned in recwarn] == [
+        "train: torch.compile refuses the step, so it runs eagerly"
+    ]
+    assert all(torch.equal(result.train_loss, results[2].train_loss) for result in results[:2])
+    assert results[0].backend == results[1].backend and "torch.compile refuses" in results[0].backend
+    assert "slabs of 2" in results[0].backend
+    with pytest.raises(ValueError, match="such as torch.compile takes whole"):
+        population.carry_on(state, split, plan(backend="compiled"))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from itertools import chain
+from operator import is_
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
-from labsupport.optimizers.rule import SHARES, Optimizer, Params, State
+from labsupport.optimizers.blocks import ANSWER, Team, teams
+from labsupport.optimizers.rule import SHARES, Optimizer
 from labsupport.values import check_number
 
 __all__ = ["as_torch"]
-
-ANSWER = "answer"
 
 
 def as_torch(
@@ -21,8 +22,12 @@ def as_torch(
 ) -> torch.optim.Optimizer:
     """A torch optimizer over `params` that takes `optimizer`'s steps.
 
+    A parameter without a gradient rests, and its steps are not counted. Rules that look beyond single entries (`lars`,
+    `clipped_norm`) count the steps of a group and take a length of all gradients over one group.
+
     Where the rule takes its gradient elsewhere than at its answer (`schedule_free`, `averaged`), the parameters stand
-    at the place of the gradient; the methods `eval()` and `train()` move them to the answer and back.
+    at the place of the gradient; the methods `eval()` and `train()` move them to the answer and back. What is written
+    into such parameters from outside is lost with the next step.
 
     Args:
         optimizer: of this room.
@@ -30,24 +35,34 @@ def as_torch(
         settings: name -> number; one left out stands at its default. They lie in the parameter groups, where a torch
             scheduler finds "lr".
     Raises:
-        ValueError: a setting is unknown, missing or out of its range.
+        ValueError: a setting is unknown, missing or out of its range; later: a gradient is sparse, a step is taken
+            between `eval()` and `train()`, or a state is loaded that belongs to another rule.
     """
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"as_torch: optimizer must be one of labsupport.optimizers, got {optimizer!r}")
-    for name in settings:
-        if name not in optimizer.defaults:
-            raise ValueError(f"as_torch: settings must be among {', '.join(optimizer.defaults)}, got {name!r}")
-    return _Adapted(optimizer, params, {**optimizer.defaults, **settings})
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"as_torch: settings must map names to numbers, such as {{'lr': 0.1}}, got {settings!r}")
+    return _Adapted(optimizer, params, settings)
 
 
 class _Adapted(torch.optim.Optimizer):
-    """Slots with an entry for each parameter lie in `state[parameter]`, the others in `state[name of the slot]`."""
+    """`state[parameter]` holds the rule's slots: a tensor like the parameter, or a dict of counts."""
 
-    def __init__(self, rule: Optimizer, params: Iterable[Tensor] | Iterable[dict], settings: dict) -> None:
-        self.rule, self.answering = rule, False
-        super().__init__(params, settings)
+    def __init__(self, rule: Optimizer, params: Iterable[Tensor] | Iterable[dict], settings: Mapping) -> None:
+        self.rule, self.names = rule, tuple(rule.defaults)
+        self.known: dict[int, tuple[list[Tensor], dict, list[Team]]] = {}
+        _check_names(rule, settings)
+        super().__init__(params, {**rule.defaults, **settings, "answering": False})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "rule": self.rule, "names": self.names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.known = {}
 
     def add_param_group(self, param_group: dict) -> None:
+        _check_names(self.rule, [name for name in param_group if name not in ("params", "param_names", "answering")])
         for name in self.rule.defaults:
             value = check_number("as_torch", f"settings[{name!r}]", param_group.get(name, self.defaults[name]), low=0.0)
             if name in SHARES and value >= 1:
@@ -57,14 +72,17 @@ class _Adapted(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
         """One update of every parameter that has a gradient; `closure`, if given, computes them first."""
-        if self.answering:
-            raise ValueError("step: the parameters must stand where the gradient is taken, call train() first")
+        for group in self.param_groups:
+            if group["answering"]:
+                raise ValueError("step: the parameters must stand where the gradient is taken, call train() first")
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for number, group in enumerate(self.param_groups):
-            self._move(number, group)
+            settings = {name: group[name] for name in self.names}
+            for team in self._teams(number, [tensor for tensor in group["params"] if tensor.grad is not None]):
+                team.move(self.rule, settings)
         return loss
 
     def eval(self) -> None:
@@ -75,46 +93,50 @@ class _Adapted(torch.optim.Optimizer):
         """Move the parameters back to where the gradient is taken."""
         self._turn(answering=False)
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the settings and the state that `state_dict()` of an optimizer with the same rule returned."""
+        slots = {*self.rule.init({"": torch.zeros(())}), *([] if self.rule.at is None else [ANSWER])}
+        saved = state_dict["param_groups"]
+        alien = [name for name in self.rule.defaults if any(name not in group for group in saved)]
+        if alien or any(entry and entry.keys() != slots for entry in state_dict["state"].values()):
+            raise ValueError(f"load_state_dict: state_dict must come from {self.rule!r}, got that of another rule")
+        super().load_state_dict(state_dict)
+        own = chain.from_iterable(group["params"] for group in self.param_groups)
+        for key, tensor in zip(chain.from_iterable(group["params"] for group in saved), own, strict=True):
+            for slot, entry in state_dict["state"].get(key, {}).items():
+                if isinstance(entry, dict):  # torch has brought the counts to the parameter's dtype
+                    self.state[tensor][slot] = {name: value.to(tensor.device) for name, value in entry.items()}
+
     @torch.no_grad()
     def _turn(self, *, answering: bool) -> None:
-        if self.rule.at is None or answering == self.answering:
-            return
-        self.answering = answering
-        for number, group in enumerate(self.param_groups):
-            tensors = {str(i): tensor for i, tensor in enumerate(group["params"]) if self.state.get(tensor)}
-            if tensors:
-                answer, slots = self._held(number, tensors)
-                place = answer if answering else self.rule.at(answer, slots, self._settings(group))
-                torch._foreach_copy_(list(tensors.values()), [place[name] for name in tensors])
+        for group in self.param_groups:
+            if self.rule.at is None or group["answering"] == answering:
+                continue
+            group["answering"] = answering
+            settings = {name: group[name] for name in self.names}
+            for tensor in group["params"]:
+                entry = self.state.get(tensor)
+                if entry:
+                    slots = {slot: each if isinstance(each, dict) else {"": each} for slot, each in entry.items()}
+                    answer = slots.pop(ANSWER)
+                    tensor.copy_((answer if answering else self.rule.at(answer, slots, settings))[""])
 
-    def _move(self, number: int, group: dict) -> None:
-        tensors = {str(i): tensor for i, tensor in enumerate(group["params"]) if tensor.grad is not None}
+    def _teams(self, number: int, tensors: list[Tensor]) -> list[Team]:
+        """How the parameters that have gradients are laid out; anew for others, or where their state was replaced."""
         if not tensors:
-            return
-        params, slots = self._held(number, tensors)
-        settings = self._settings(group)
-        params, slots = self.rule.update({name: t.grad for name, t in tensors.items()}, slots, params, settings)
-        place = params if self.rule.at is None else self.rule.at(params, slots, settings)
-        torch._foreach_copy_(list(tensors.values()), [place[name] for name in tensors])
-        each = [slot for slot, entries in slots.items() if entries.keys() == tensors.keys()]
-        for name, tensor in tensors.items():
-            answer = {} if self.rule.at is None else {ANSWER: params[name]}
-            self.state[tensor] = {**{slot: slots[slot][name] for slot in each}, **answer}
-        self.state[f"group {number}"] = {slot: entries for slot, entries in slots.items() if slot not in each}
+            return []
+        before, entry, found = self.known.get(number, ([], {}, []))
+        if len(before) == len(tensors) and all(map(is_, before, tensors)) and entry is self.state.get(tensors[0]):
+            return found
+        for tensor in tensors:
+            if tensor.grad.layout != torch.strided:
+                raise ValueError(f"step: gradients must be dense, got one of {tensor.grad.layout}")
+        found = teams(self.rule, {tensor: self.state[tensor] for tensor in tensors})
+        self.known[number] = tensors, self.state[tensors[0]], found
+        return found
 
-    def _held(self, number: int, tensors: Params) -> tuple[Params, State]:
-        """The rule's own parameters and its state; a parameter met for the first time starts its entries here."""
-        fresh = {name: tensor.detach() for name, tensor in tensors.items() if not self.state[tensor]}
-        shared = self.state[f"group {number}"]
-        for slot, entries in tree_map(torch.clone, self.rule.init(fresh) if fresh else {}).items():
-            if entries.keys() == fresh.keys():
-                for name, value in entries.items():
-                    self.state[tensors[name]][slot] = value
-            else:
-                shared.setdefault(slot, entries)
-        own = {name: self.state[tensor] for name, tensor in tensors.items()}
-        slots = {slot: {name: own[name][slot] for name in own} for slot in next(iter(own.values())) if slot != ANSWER}
-        return {name: own[name].get(ANSWER, tensor.detach()) for name, tensor in tensors.items()}, {**slots, **shared}
 
-    def _settings(self, group: dict) -> dict[str, float]:
-        return {name: group[name] for name in self.rule.defaults}
+def _check_names(rule: Optimizer, names: Iterable[str]) -> None:
+    for name in names:
+        if name not in rule.defaults:
+            raise ValueError(f"as_torch: settings must be among {', '.join(rule.defaults)}, got {name!r}")

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from labsupport.optimizers.rule import Optimizer, Params, Settings, State, counter, decayed
+from labsupport.optimizers.rule import Optimizer, Params, Settings, State, check_inner, counter, decayed
 from labsupport.values import check_count
 
 __all__ = ["averaged", "schedule_free"]
@@ -28,7 +28,9 @@ def averaged(inner: Optimizer, *, start: int = 0) -> Optimizer:
     Source: Polyak & Juditsky 1992, SIAM J. Control Optim. 30(4).
     """
     check_count("averaged", "start", start, at_least=0)
-    _check_inner("averaged", inner)
+    check_inner("averaged", inner)
+    if inner.at is not None:
+        raise ValueError(f"averaged: inner must take its gradient where it stands, got {inner!r}")
 
     def init(params: Params) -> State:
         return {**inner.init(params), "fast": dict(params), "averaged": {"steps": counter(params)}}
@@ -40,9 +42,10 @@ def averaged(inner: Optimizer, *, start: int = 0) -> Optimizer:
         share = 1 / (steps - start).clamp(min=1)
         return _towards(params, fast, share), {**rest, "fast": fast, "averaged": {"steps": steps}}
 
-    return Optimizer(
-        f"averaged {inner.name}", init, update, inner.defaults, lambda params, state, settings: state["fast"]
-    )
+    def at(params: Params, state: State, settings: Settings) -> Params:
+        return state["fast"]
+
+    return Optimizer(f"averaged {inner.name}", init, update, inner.defaults, at, inner.elementwise)
 
 
 @cache
@@ -77,8 +80,3 @@ def schedule_free() -> Optimizer:
 def _towards(here: Params, there: Params, share: Tensor | float) -> Params:
     """The way from `here` to `there`, a share of it."""
     return {name: (1 - share) * value + share * there[name] for name, value in here.items()}
-
-
-def _check_inner(where: str, inner: Optimizer) -> None:
-    if not isinstance(inner, Optimizer) or inner.at is not None:
-        raise ValueError(f"{where}: inner must be an optimizer that takes its gradient where it stands, got {inner!r}")

@@ -6,6 +6,7 @@ from functools import cache
 from types import MappingProxyType
 
 import torch
+from torch import Tensor
 
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State, zeros
 
@@ -23,16 +24,26 @@ def lars() -> Optimizer:
     """
 
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
-        decay, velocity = settings["weight_decay"], {}
+        ratios, velocity = _ratios(grads, params, settings), {}
         for name, value in params.items():
             grad = grads[name]
-            if value.ndim > 1:
-                size, slope = value.norm(), grad.norm()
-                whole = slope + decay * size + settings["eps"]
-                ratio = torch.where((size > 0) & (slope > 0), settings["trust"] * size / whole, 1.0)
-                grad = ratio * (grad + decay * value)
+            if name in ratios:
+                grad = ratios[name] * (grad + settings["weight_decay"] * value)
             velocity[name] = settings["momentum"] * state["velocity"][name] + settings["lr"] * grad
         return {name: value - velocity[name] for name, value in params.items()}, {"velocity": velocity}
 
     defaults = {"lr": None, "momentum": 0.9, "weight_decay": 0.0, "trust": 0.001, "eps": 1e-8}
-    return Optimizer("lars", lambda params: {"velocity": zeros(params)}, update, MappingProxyType(defaults))
+    return Optimizer(
+        "lars", lambda params: {"velocity": zeros(params)}, update, MappingProxyType(defaults), elementwise=False
+    )
+
+
+def _ratios(grads: Params, params: Params, settings: Settings) -> dict[str, Tensor]:
+    """r of each tensor with two dimensions or more. All in one vector: torch 2.13 cannot compile them one by one."""
+    names = [name for name, value in params.items() if value.ndim > 1]
+    if not names:
+        return {}
+    size, slope = (torch.stack([each[name].norm() for name in names]) for each in (params, grads))
+    whole = slope + settings["weight_decay"] * size + settings["eps"]
+    ratio = torch.where((size > 0) & (slope > 0), settings["trust"] * size / whole, 1.0)
+    return dict(zip(names, ratio.unbind(), strict=True))

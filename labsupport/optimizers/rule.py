@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Optimizer", "counter", "decayed", "zeros"]
+__all__ = ["Optimizer", "check_inner", "counter", "decayed", "zeros"]
 
 Params = dict[str, Tensor]
 State = dict[str, dict[str, Tensor]]
@@ -30,6 +30,8 @@ class Optimizer:
         defaults: name of each setting -> its default; None where the caller must give one.
         at: (params, state, settings) -> where the gradient is to be taken, for rules that take it elsewhere than at
             the parameters they would hand out; None is at the parameters.
+        elementwise: whether every entry of a parameter moves by itself, so that a part of a tensor, or several
+            tensors in one, are updated as they would be whole; not so where lengths of tensors enter.
     """
 
     name: str
@@ -37,9 +39,19 @@ class Optimizer:
     update: Callable[[Params, State, Params, Settings], tuple[Params, State]]
     defaults: Mapping[str, float | None]
     at: Callable[[Params, State, Settings], Params] | None = None
+    elementwise: bool = True
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(self.defaults)})"
+
+    def __deepcopy__(self, memo: dict) -> Optimizer:
+        return self
+
+
+def check_inner(where: str, inner: Optimizer) -> None:
+    """Raise ValueError unless `inner`, which a rule named `where` wraps, is an optimizer of this room."""
+    if not isinstance(inner, Optimizer):
+        raise ValueError(f"{where}: inner must be one of labsupport.optimizers, such as sgd(), got {inner!r}")
 
 
 def zeros(params: Params) -> Params:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import torch
 
-from labsupport.optimizers.rule import Optimizer, Params, Settings, State, counter, zeros
+from labsupport.optimizers.rule import Optimizer, Params, Settings, State, check_inner, counter, zeros
 from labsupport.values import check_count
 
 __all__ = ["accumulated", "clipped_norm", "clipped_value"]
@@ -25,7 +25,7 @@ def clipped_value(inner: Optimizer) -> Optimizer:
         limit = settings["clip_value"]
         return {name: grad.clamp(-limit, limit) for name, grad in grads.items()}
 
-    return _after(clip, "clip_value", inner)
+    return _after("clipped_value", clip, "clip_value", inner, elementwise=True)
 
 
 @cache
@@ -38,11 +38,11 @@ def clipped_norm(inner: Optimizer) -> Optimizer:
     """
 
     def clip(grads: Params, settings: Settings) -> Params:
-        length = sum(grad.square().sum() for grad in grads.values()).sqrt()
+        length = torch.stack([grad.norm() for grad in grads.values()]).norm()
         scale = (settings["clip_norm"] / length.clamp(min=torch.finfo(length.dtype).tiny)).clamp(max=1)
         return {name: scale * grad for name, grad in grads.items()}
 
-    return _after(clip, "clip_norm", inner)
+    return _after("clipped_norm", clip, "clip_norm", inner, elementwise=False)
 
 
 @cache
@@ -52,6 +52,9 @@ def accumulated(inner: Optimizer, *, num_batches: int) -> Optimizer:
     A schedule still counts batches: `inner` meets the rate of the last batch of each group.
     """
     check_count("accumulated", "num_batches", num_batches)
+    check_inner("accumulated", inner)
+    if "gathered" in inner.init({"": torch.zeros(())}):
+        raise ValueError(f"accumulated: inner must gather no batches itself, got {inner!r}")
 
     def init(params: Params) -> State:
         return {**inner.init(params), "gathered": zeros(params), "batches": {"seen": counter(params)}}
@@ -67,12 +70,18 @@ def accumulated(inner: Optimizer, *, num_batches: int) -> Optimizer:
         left = {name: torch.where(full, 0.0, g) for name, g in gathered.items()}
         return params, {**kept, "gathered": left, "batches": {"seen": torch.where(full, 0.0, seen)}}
 
-    return Optimizer(f"{inner.name}, {num_batches} batches a step", init, update, inner.defaults, inner.at)
+    name = f"{inner.name}, {num_batches} batches a step"
+    return Optimizer(name, init, update, inner.defaults, inner.at, inner.elementwise)
 
 
-def _after(clip: Callable[[Params, Settings], Params], setting: str, inner: Optimizer) -> Optimizer:
+def _after(
+    where: str, clip: Callable[[Params, Settings], Params], setting: str, inner: Optimizer, *, elementwise: bool
+) -> Optimizer:
+    check_inner(where, inner)
+
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
         return inner.update(clip(grads, settings), state, params, settings)
 
     defaults = MappingProxyType({**inner.defaults, setting: None})
-    return Optimizer(f"{inner.name}, {setting}", inner.init, update, defaults, inner.at)
+    name = f"{inner.name}, {setting}"
+    return Optimizer(name, inner.init, update, defaults, inner.at, inner.elementwise and elementwise)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -23,11 +24,13 @@ __all__ = ["Runner", "runner"]
 _TRAINED = ("params", "buffers", "slots")
 AT_MOST = 100  # full batches in a row between two looks at who is still finite
 _ONE_AT_A_TIME = threading.RLock()  # torch's compiler has one stance for all threads
+_REFUSED = "torch.compile refuses the step"
+_NOT_COMPILED: set[Callable] = set()  # programs that torch.compile refused once
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Runner:
-    """What stays the same from step to step.
+    """What stays the same from step to step, but for a program that turns out not to compile.
 
     Attributes:
         module: the arranged copy of the network that `program` computes.
@@ -83,7 +86,7 @@ class Runner:
         finite make these steps again, eagerly and watched. So nothing watches the others.
         """
         batches = self._batches(slab, self.places[place], range(slab.step, slab.step + num_steps))
-        trained, first = self._first(tree_map(torch.clone, _trained(slab)), batches[0])
+        trained, first = self._first(slab, batches[0])
         losses = [first]
         with programs.unguarded() if self.compiled else nullcontext():
             for batch in batches[1:]:
@@ -99,17 +102,29 @@ class Runner:
             ended, curve = self._watched(slab, ended, curve, batches, (~whole).nonzero()[:, 0])
         return ended, curve.cpu()
 
-    def _first(self, trained: tuple, batch: programs.Batch) -> tuple[tuple, Tensor]:
+    def _first(self, slab: State, batch: programs.Batch) -> tuple[tuple, Tensor]:
         """A step, and what to do where torch cannot compile or batch it."""
         try:
-            return self.program(self.module, trained, batch)
+            return self.program(self.module, tree_map(torch.clone, _trained(slab)), batch)
         except TorchDynamoException as problem:
+            if self.plan.backend == "auto":
+                return self._eagerly(slab, batch, _line(problem))
             rule, what = "network and loss must be such as torch.compile takes whole (else: backend='eager')", problem
         except RuntimeError as problem:
             if "vmap" not in str(problem) and "atching rule" not in str(problem):
                 raise
             rule, what = "network and loss must be such as torch.func.vmap takes (else: slab=1)", problem
-        raise ValueError(f"train: {rule}, got {type(what).__name__}: {str(what).strip().splitlines()[0]}") from what
+        raise ValueError(f"train: {rule}, got {_line(what)}") from what
+
+    def _eagerly(self, slab: State, batch: programs.Batch, why: str) -> tuple[tuple, Tensor]:
+        """The first step where `backend="auto"` found something that cannot be compiled; the others follow eagerly."""
+        _NOT_COMPILED.add(self.program)
+        batched = len(self.places[0]) > 1
+        self.program = programs.program(slab, self.plan.loss, self.draws, batched=batched, compiled=False)
+        self.compiled, self.backend = False, f"eager ({_REFUSED}), {self.backend.partition('), ')[2]}"
+        done = self._first(slab, batch)
+        warnings.warn(f"train: {_REFUSED}, so it runs eagerly ({why})", RuntimeWarning, stacklevel=2)
+        return done
 
     def _watched(
         self, slab: State, ended: State, curve: Tensor, batches: list[programs.Batch], which: Tensor
@@ -173,6 +188,9 @@ def runner(
     backend, why = backend_for(plan, num_steps=total)
     compiled, sizes = backend == "compiled", (size, plan.batch_size, *x.shape)
     program = programs.program(state, plan.loss, draws, batched=size > 1, compiled=compiled, sizes=sizes)
+    if compiled and plan.backend == "auto" and program in _NOT_COMPILED:
+        backend, why, compiled = "eager", _REFUSED, False
+        program = programs.program(state, plan.loss, draws, batched=size > 1, compiled=False)
     kind = f"slabs of {size}" if size > 1 else "one after another"
     text = f"{backend} ({why}), {kind} ({because})"
     module = programs.trainable(state.module, batched=size > 1).train()
@@ -236,6 +254,10 @@ def _chosen(which: Tensor, new: Tensor, old: Tensor) -> Tensor:
 def _whole(trained: tuple) -> Tensor:
     """(members,): whether everything that training moves is finite."""
     return torch.stack([value.isfinite().reshape(len(value), -1).all(1) for value in tree_leaves(trained)]).all(0)
+
+
+def _line(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
 
 
 def _each(table: dict[str, Tensor], steps: range) -> list[dict[str, Tensor]]:

@@ -1,0 +1,75 @@
+"""What a threshold is worth to a recurrent network that must remember: every threshold at its own best rate.
+
+A network of 16 tanh units, started with gain 1.5, reads one of four symbols and 20 steps of noise, and names the
+symbol after 160 steps of 32 sequences. A case is one way of clipping with one threshold (1e6 clips nothing). Its rates
+run with the seeds 100 to 115; the rate with the lowest mean error on validation sequences then runs with the fresh
+seeds 400 to 495. Kept are the rates, their test errors in %, rate by rate and seed by seed, the chosen rate and its
+fresh test errors.
+"""
+
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from labsupport import data, optimizers, population
+
+RATES = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
+ADAM = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]
+TUNING, FRESH = list(range(100, 116)), list(range(400, 496))
+CUTS = {
+    "norm": ("clip_norm", optimizers.clipped_norm(optimizers.sgd())),
+    "value": ("clip_value", optimizers.clipped_value(optimizers.sgd())),
+    "adam": ("clip_norm", optimizers.clipped_norm(optimizers.adam())),
+}
+CASES = [{"cut": "norm", "c": c} for c in (1e6, 3.0, 1.0, 0.3, 0.1, 0.03)]
+CASES += [{"cut": "value", "c": c} for c in (0.3, 0.1, 0.03, 0.01, 0.003)]
+CASES += [{"cut": "adam", "c": 1e6}]
+
+
+class Recurrent(nn.Module):
+    def __init__(self, generator):
+        super().__init__()
+
+        def drawn(rows, columns, size):
+            values = torch.randn(rows, columns, generator=generator)
+            return nn.Parameter(size * values / columns**0.5)
+
+        self.into, self.back = drawn(16, 5, 1.0), drawn(16, 16, 1.5)
+        self.out, self.bias = drawn(4, 16, 1.0), nn.Parameter(torch.zeros(16))
+
+    def forward(self, x):
+        s = x.new_zeros(len(x), 16)
+        for t in range(x.shape[1]):
+            s = torch.tanh(x[:, t] @ self.into.T + s @ self.back.T + self.bias)
+        return s @ self.out.T
+
+
+def symbols(count, seed):
+    draw = torch.Generator().manual_seed(seed)
+    y = torch.randint(0, 4, (count,), generator=draw)
+    x = torch.zeros(count, 21, 5)
+    x[torch.arange(count), 0, y] = 1.0
+    x[:, 1:, 4] = torch.randn(count, 20, generator=draw)
+    return x, y
+
+
+SPLIT = data.Split(symbols(512, 0), symbols(256, 1), symbols(1000, 2))
+
+
+def errors(case, rates, seeds):
+    setting, rule = CUTS[case["cut"]]
+    settings = {"lr": torch.tensor(rates).repeat_interleave(len(seeds)), setting: case["c"]}
+    plan = population.Plan(10, 32, valid_every=10, slab=64, backend="eager", progress=False)
+    ran = population.train(Recurrent, SPLIT, rule, settings, plan, seeds=seeds * len(rates))
+    test = population.evaluate(ran.state, *SPLIT.test, loss=cross_entropy).error
+    shape = len(rates), len(seeds)
+    return ran.valid_error[:, -1].reshape(shape), (100 * test).reshape(shape)
+
+
+def run(case):
+    rates = ADAM if case["cut"] == "adam" else RATES
+    valid, test = errors(case, rates, TUNING)
+    rate = rates[int(valid.mean(1).argmin())]
+    fresh = errors(case, [rate], FRESH)[1][0]
+    tuning = [[round(float(error), 1) for error in row] for row in test]
+    return {"rates": rates, "tuning": tuning, "rate": rate, "fresh": [round(float(error), 1) for error in fresh]}

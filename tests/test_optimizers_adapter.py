@@ -1,0 +1,247 @@
+"""Any rule in torch's dress: the steps of `update`, state that survives its storage, torch's groups and schedulers."""
+
+import copy
+import io
+import math
+
+import pytest
+import torch
+from test_optimizers import RULES, settings_of, slopes, start
+from test_optimizers_torch import RULES as TORCH
+from test_optimizers_torch import apart, stepped
+from torch import nn
+
+from labsupport import models, optimizers, schedules
+from labsupport.optimizers import blocks
+
+O = optimizers  # noqa: E741
+DTYPE = torch.float64
+
+
+@pytest.fixture(params=[blocks.PIECE, 7], ids=["whole", "in pieces"])
+def piece(request, monkeypatch):
+    """With pieces of 7 numbers, the matrix of 12 is cut, and the vector of 5 laid end to end with others."""
+    monkeypatch.setattr(blocks, "PIECE", request.param)
+
+
+def leaves(dtype=DTYPE):
+    return [value.requires_grad_() for value in start(dtype).values()]
+
+
+def set_grads(values, step):
+    for value, grad in zip(values, slopes(step, {str(i): v for i, v in enumerate(values)}).values(), strict=True):
+        value.grad = grad.detach()
+
+
+def pushed(optimizer, values, steps):
+    for at in steps:
+        set_grads(values, at)
+        optimizer.step()
+
+
+def dressed(rule, dtype=DTYPE, **given):
+    values = leaves(dtype)
+    return O.as_torch(rule, values, settings_of(rule, **given)), values
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_dress_changes_no_step(piece, name):
+    rule = RULES[name]
+    optimizer, values = dressed(rule, weight_decay=0.01)
+    values.append(torch.zeros(0, dtype=DTYPE, requires_grad=True))
+    optimizer.add_param_group({"params": values[2:]})
+    params = {"0": values[0].detach().clone(), "1": values[1].detach().clone()}
+    state, settings = rule.init(params), settings_of(rule, weight_decay=0.01)
+    for at in range(7):
+        place = params if rule.at is None else rule.at(params, state, settings)
+        if at:
+            assert apart([value.detach() for value in values[:2]], place.values()) < 1e-14
+        params, state = rule.update(slopes(at, params), state, params, settings)
+        pushed(optimizer, values[:2], [at])
+    optimizer.eval()
+    assert apart([value.detach() for value in values[:2]], params.values()) < 1e-14
+    optimizer.train()
+    place = params if rule.at is None else rule.at(params, state, settings)
+    assert apart([value.detach() for value in values[:2]], place.values()) < 1e-14
+
+
+@pytest.mark.parametrize("dtype", [DTYPE, torch.bfloat16])
+@pytest.mark.parametrize("name", RULES)
+def test_a_run_cut_in_two_by_its_state_is_the_whole_run(piece, name, dtype):
+    rule = RULES[name]
+    whole, values = dressed(rule, dtype)
+    pushed(whole, values, range(5))
+    first, halves = dressed(rule, dtype)
+    pushed(first, halves, range(2))
+    first.eval()  # a state is stored as it stands
+    file = io.BytesIO()
+    torch.save(first.state_dict(), file)
+    file.seek(0)
+    fresh = [value.detach().clone().requires_grad_() for value in halves]
+    second = O.as_torch(rule, fresh, settings_of(rule, lr=0.7))
+    second.load_state_dict(torch.load(file, weights_only=True))
+    second.train()
+    pushed(second, fresh, range(2, 5))
+    assert all(torch.equal(a, b) for a, b in zip(values, fresh, strict=True))
+    for value, other in zip(values, fresh, strict=True):
+        mine, theirs = second.state[other], whole.state[value]
+        assert mine.keys() == theirs.keys()
+        for slot, each in mine.items():
+            counts = each.values() if isinstance(each, dict) else []
+            assert all(count.dtype == torch.promote_types(dtype, torch.float32) for count in counts)
+            assert not counts or each == theirs[slot]
+
+
+def test_counts_above_256_survive_storage_in_bfloat16():
+    first, values = dressed(O.adam(), torch.bfloat16, lr=1e-4)
+    pushed(first, values, range(301))
+    second, others = dressed(O.adam(), torch.bfloat16)
+    second.load_state_dict(first.state_dict())
+    assert second.state[others[1]]["count"]["steps"].item() == 301
+    pushed(second, others, [301])
+    assert second.state[others[0]]["count"]["steps"].item() == 302
+    assert first.state[values[0]]["count"]["steps"].item() == 301  # what was loaded is no longer shared
+
+
+def test_copies_and_emptied_states():
+    first, values = dressed(O.adam())
+    pushed(first, values, range(2))
+    again = copy.deepcopy(first)
+    pushed(first, values, [2])
+    others = again.param_groups[0]["params"]
+    pushed(again, others, [2])
+    assert all(torch.equal(a, b) for a, b in zip(values, others, strict=True))
+    again.state.clear()
+    pushed(again, others, [3])
+    assert again.state[others[0]]["count"]["steps"].item() == 1
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "adam, betas", "adamw", "adagrad", "nadam"])
+def test_parameters_without_a_gradient_rest_as_in_torch(piece, name):
+    rule, settings, make, options = TORCH[name]
+    ours, theirs = leaves(), leaves()
+    pair = O.as_torch(rule, ours, settings), make(theirs, **{"weight_decay": rule.defaults["weight_decay"]} | options)
+    for at, resting in enumerate([(), (0,), (0,), (1,), (), (0, 1), ()]):
+        for optimizer, values in zip(pair, (ours, theirs), strict=True):
+            set_grads(values, at)
+            for i in resting:
+                values[i].grad = None
+            optimizer.step()
+    wide = 1e-7 if name == "nadam" else 1e-12  # torch keeps NAdam's product in float32
+    assert apart([v.detach() for v in ours], [v.detach() for v in theirs]) < wide
+
+
+def test_groups_have_rates_of_their_own_and_may_come_late():
+    ours, theirs = leaves(), leaves()
+    one = O.as_torch(O.adam(), [{"params": ours[:1], "lr": 0.5}], {"lr": 0.1, "beta1": 0.7})
+    two = torch.optim.Adam([{"params": theirs[:1], "lr": 0.5}], lr=0.1, betas=(0.7, 0.999))
+    pushed(one, ours, range(3)), pushed(two, theirs, range(3))
+    for optimizer, values in ((one, ours), (two, theirs)):
+        optimizer.add_param_group({"params": values[1:]})
+        pushed(optimizer, values, range(3, 6))
+    assert apart([v.detach() for v in ours], [v.detach() for v in theirs]) < 1e-12
+    assert [group["lr"] for group in one.param_groups] == [0.5, 0.1]
+
+
+def test_schedulers_find_the_rate():
+    ours, theirs = leaves(), leaves()
+    one, two = O.as_torch(O.momentum(), ours, {"lr": 0.1}), torch.optim.SGD(theirs, lr=0.1, momentum=0.9)
+    followers = [torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10) for optimizer in (one, two)]
+    for at in range(10):
+        pushed(one, ours, [at]), pushed(two, theirs, [at])
+        [follower.step() for follower in followers]
+    assert apart([v.detach() for v in ours], [v.detach() for v in theirs]) < 1e-12
+    rule = schedules.cosine(0.3, decay_steps=8)
+    follower = schedules.as_lambda_lr(one, rule)
+    for at in range(5):
+        assert one.param_groups[0]["lr"] == rule(at)
+        pushed(one, ours, [at])
+        follower.step()
+    torch.optim.lr_scheduler.OneCycleLR(one, 0.1, total_steps=5)  # it also moves "momentum"
+    pushed(one, ours, [0])
+
+
+def test_closures_networks_layouts_and_replaced_data():
+    net = models.mlp([64, 50, 50, 10], generator=torch.Generator().manual_seed(0)).double()
+    x = torch.randn(32, 64, generator=torch.Generator().manual_seed(1), dtype=DTYPE)
+    optimizer = O.as_torch(O.adam(), net.parameters(), {"lr": 0.01})
+
+    def closure():
+        optimizer.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        return loss
+
+    losses = [optimizer.step(closure).item() for _ in range(5)]
+    assert losses == sorted(losses, reverse=True) and losses[4] < losses[0] / 2
+    torch.nn.utils.vector_to_parameters(
+        torch.zeros(sum(p.numel() for p in net.parameters()), dtype=DTYPE), net.parameters()
+    )
+    assert optimizer.step(closure).item() == 0.0
+    assert max(p.abs().max().item() for p in net.parameters()) < 0.1  # no old values came back
+    ours, theirs = (torch.ones(3, 5, 4, dtype=DTYPE).mT.contiguous().mT.requires_grad_() for _ in range(2))
+    pushed(O.as_torch(O.adam(), [ours], {"lr": 0.1}), [ours], range(3))
+    pushed(torch.optim.Adam([theirs], lr=0.1), [theirs], range(3))
+    assert not ours.is_contiguous() and apart([ours.detach()], [theirs.detach()]) < 1e-12
+
+
+def test_mixed_dtypes_are_moved_apart():
+    ours, theirs = ([torch.ones(3, dtype=d, requires_grad=True) for d in (DTYPE, torch.float32)] for _ in range(2))
+    pushed(O.as_torch(O.adam(), ours, {"lr": 0.1}), ours, range(4))
+    pushed(torch.optim.Adam(theirs, lr=0.1), theirs, range(4))
+    for mine, other, wide in zip(ours, theirs, (1e-12, 1e-5), strict=True):  # corrections in float32
+        assert apart([mine.detach()], [other.detach()]) < wide
+
+
+def test_between_eval_and_train_no_step_is_taken():
+    optimizer, values = dressed(O.schedule_free())
+    optimizer.eval(), optimizer.train()  # before the first step there is nothing to move
+    pushed(optimizer, values, range(3))
+    optimizer.eval()
+    with pytest.raises(ValueError, match=r"step: the parameters must stand where .* call train\(\) first"):
+        optimizer.step()
+    answer = [value.detach().clone() for value in values]
+    optimizer.eval()
+    assert apart([value.detach() for value in values], answer) == 0
+    plain, values = dressed(O.sgd())
+    plain.eval()  # stands where it answers
+    pushed(plain, values, [0])
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings", "message"),
+    [
+        (None, {"lr": 0.1}, "optimizer must be one of labsupport.optimizers, got None"),
+        (torch.optim.SGD, {"lr": 0.1}, "optimizer must be one of labsupport.optimizers"),
+        (O.adam(), 0.1, "settings must map names to numbers, such as .* got 0.1"),
+        (O.adam(), {"lr": 0.1, "momentum": 0.9}, "settings must be among lr, beta1, beta2, eps.*got 'momentum'"),
+        (O.adam(), {}, r"settings\['lr'\] must be a finite number >= 0, got None"),
+        (O.adam(), {"lr": -0.1}, r"settings\['lr'\] must be a finite number >= 0, got -0.1"),
+        (O.adam(), {"lr": math.nan}, r"settings\['lr'\] must be a finite number >= 0, got nan"),
+        (O.adam(), {"lr": torch.tensor(0.1)}, r"settings\['lr'\] must be a finite number >= 0, got tensor"),
+        (O.adam(), {"lr": 0.1, "beta2": 1.0}, r"settings\['beta2'\] must lie in \[0, 1\), got 1.0"),
+        (O.momentum(), {"lr": 0.1, "momentum": 1.5}, r"settings\['momentum'\] must lie in \[0, 1\), got 1.5"),
+        (O.clipped_norm(O.sgd()), {"lr": 0.1}, r"settings\['clip_norm'\] must be a finite number >= 0, got None"),
+    ],
+)
+def test_refusals(rule, settings, message):
+    with pytest.raises(ValueError, match=f"as_torch: {message}"):
+        O.as_torch(rule, leaves(), settings)
+
+
+def test_refusals_in_groups_gradients_and_states():
+    values = leaves()
+    with pytest.raises(ValueError, match="as_torch: settings must be among lr, weight_decay, got 'momentum'"):
+        O.as_torch(O.sgd(), [{"params": values, "momentum": 0.9}], {"lr": 0.1})
+    with pytest.raises(ValueError, match=r"as_torch: settings\['lr'\] must be a finite number >= 0, got -1"):
+        O.as_torch(O.sgd(), [{"params": values, "lr": -1}], {"lr": 0.1})
+    table = nn.Embedding(4, 2, sparse=True)
+    table(torch.tensor([1])).sum().backward()
+    with pytest.raises(ValueError, match="step: gradients must be dense, got one of torch"):
+        O.as_torch(O.sgd(), table.parameters(), {"lr": 0.1}).step()
+    one, values = dressed(O.momentum())
+    pushed(one, values, [0])
+    for other in (O.schedule_free(), O.adam()):
+        with pytest.raises(ValueError, match=f"load_state_dict: state_dict must come from {other.name}"):
+            dressed(other)[0].load_state_dict(one.state_dict())
+    assert stepped(one, values, 1)
