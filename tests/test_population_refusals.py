@@ -286,5 +286,5 @@ def test_what_cannot_be_compiled_runs_eagerly_with_one_warning(split, monkeypatc
     assert all(torch.equal(result.train_loss, results[2].train_loss) for result in results[:2])
     assert results[0].backend == results[1].backend and "torch.compile refuses" in results[0].backend
     assert "slabs of 2" in results[0].backend
-    with pytest.raises(ValueError, match="such as torch.compile takes whole"):
+    with pytest.raises(ValueError, match=r"such as torch\.compile takes whole"):
         population.carry_on(state, split, plan(backend="compiled"))

@@ -189,7 +189,9 @@ def _adam_step(
     one = torch.ones_like(steps)
     rate = settings["lr"] / (1 - beta1**steps if correction in ("both", "mean") else one)
     root = (1 - beta2**steps).sqrt() if correction in ("both", "square") else one
-    rate, root, eps = rate.to(_dtype(params)), root.to(_dtype(params)), settings["eps"]
+    # side by side in one tensor, or torch.compile works both out anew for every entry
+    rate, root = torch.stack([rate.to(_dtype(params)), root.to(_dtype(params))]).unbind()
+    eps = settings["eps"]
     if eps_at == "outside":
         size = {name: s.sqrt() / root + eps for name, s in square.items()}
     else:
