@@ -381,6 +381,7 @@ TABLE: dict[str, Entry] = {
     "optimizers.adaptive.rmsprop": updated(optimizers.rmsprop),
     "optimizers.averaging.averaged": updated(lambda: optimizers.averaged(optimizers.momentum())),
     "optimizers.averaging.schedule_free": updated(optimizers.schedule_free),
+    "optimizers.blocks.Block": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
     "optimizers.blocks.Team": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
     "optimizers.blocks.teams": runs(laid_out),
     "optimizers.layerwise.lars": updated(optimizers.lars),
@@ -395,6 +396,7 @@ TABLE: dict[str, Entry] = {
     "optimizers.rule.decayed": runs(
         lambda d: rule.decayed({"a": floats(d, 3)}, {"a": floats(d, 3)}, {"weight_decay": 0.1})
     ),
+    "optimizers.rule.titled": cannot(NO_TENSOR),
     "optimizers.rule.zeros": runs(lambda d: rule.zeros({"a": floats(d, 3)})),
     "optimizers.wrappers.accumulated": updated(lambda: optimizers.accumulated(optimizers.adam(), num_batches=2)),
     "optimizers.wrappers.clipped_norm": updated(lambda: optimizers.clipped_norm(optimizers.sgd())),

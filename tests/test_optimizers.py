@@ -9,7 +9,7 @@ import torch
 from torch.func import vmap
 from torch.utils._pytree import tree_leaves
 
-from labsupport import optimizers
+from labsupport import models, optimizers, population
 
 O = optimizers  # noqa: E741
 DTYPE = torch.float64
@@ -220,3 +220,13 @@ def test_refusals(call, message):
 def test_the_same_options_give_the_same_rule_and_a_copy_is_the_rule():
     assert O.adam() is O.adam() and O.clipped_norm(O.sgd()) is O.clipped_norm(O.sgd())
     assert O.adam() is not O.adam(correction="none") and copy.deepcopy(O.adam()) is O.adam()
+
+
+def test_a_population_brought_to_bfloat16_keeps_its_counts():
+    def build(generator):
+        return models.mlp([3, 2], generator=generator)
+
+    state = population.init(build, optimizers.adam(), {"lr": 0.1}, seeds=[0]).to(torch.bfloat16)
+    assert state.slots["count"]["steps"].dtype == torch.float32
+    assert state.slots["mean"]["0.weight"].dtype == torch.bfloat16
+    assert state.to(torch.float64).slots["count"]["steps"].dtype == torch.float64

@@ -243,5 +243,68 @@ def test_refusals_in_groups_gradients_and_states():
     two, others = dressed(O.adagrad())
     pushed(one, values, [0]), pushed(two, others, [0])
     for source, other in ((one, O.schedule_free()), (one, O.adam()), (two, O.rmsprop())):
-        with pytest.raises(ValueError, match=f"load_state_dict: state_dict must come from {other.name}"):
+        with pytest.raises(ValueError, match=f"load_state_dict: state_dict must come from '{other.name}'"):
             dressed(other)[0].load_state_dict(source.state_dict())
+
+
+@pytest.mark.parametrize("rule", [optimizers.adam(), optimizers.averaged(optimizers.sgd())], ids=lambda r: r.name)
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_parameter_that_joins_late_leaves_the_counts_of_its_group(rule, late):
+    """Under a rule for whole groups; the threshold is so high that nothing is clipped."""
+    both = [torch.ones(3, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    ours = optimizers.as_torch(optimizers.clipped_norm(rule), both, {"lr": 0.1, "clip_norm": 1e9})
+    alone = torch.ones(3, dtype=torch.float64, requires_grad=True)
+    plain = optimizers.as_torch(rule, [alone], {"lr": 0.1})
+    for step in range(30):
+        both[1 - late].grad, both[late].grad = both[1 - late].detach() * 2, None
+        if step >= 20:
+            both[late].grad = both[late].detach() * 2
+        alone.grad = alone.detach() * 2
+        ours.step()
+        plain.step()
+    torch.testing.assert_close(both[1 - late], alone, rtol=1e-12, atol=0)
+
+
+def test_a_network_may_change_its_dtype_and_not_its_shape():
+    weight = torch.nn.Parameter(torch.ones(4))
+    ours = optimizers.as_torch(optimizers.momentum(), [weight], {"lr": 1.0})
+    weight.grad = torch.ones(4)
+    ours.step()
+    weight.data, weight.grad = weight.data.double(), torch.full((4,), 1e-10, dtype=torch.float64)
+    before = weight.detach().clone()
+    ours.step()
+    torch.testing.assert_close(
+        before - weight.detach(), torch.full((4,), 0.9 + 1e-10, dtype=torch.float64), rtol=1e-14, atol=1e-15
+    )
+    weight.grad = None
+    weight.data, weight.grad = weight.data[:2], torch.ones(2, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"step: a parameter must keep its shape, got \[2\] with a state of \[4\]"):
+        ours.step()
+
+
+def test_states_of_other_forms_and_complex_parameters_are_refused():
+    def made(rule, value=None):
+        value = torch.ones(2, requires_grad=True) if value is None else value
+        return optimizers.as_torch(rule, [value], {"lr": 0.1})
+
+    for one, other in (
+        (optimizers.momentum(), optimizers.momentum(form="sutskever")),
+        (optimizers.momentum(), optimizers.nesterov()),
+        (optimizers.adam(), optimizers.adam(correction="none")),
+        (optimizers.adam(), optimizers.adam(eps_at="inside")),
+        (optimizers.nadam(), optimizers.nadam(form="dozat")),
+        (optimizers.averaged(optimizers.sgd()), optimizers.averaged(optimizers.sgd(), start=5)),
+        (optimizers.adagrad(), optimizers.adagrad(initial=0.1)),
+    ):
+        with pytest.raises(ValueError, match="load_state_dict: state_dict must come from"):
+            made(one).load_state_dict(made(other).state_dict())
+    with pytest.raises(ValueError, match="load_state_dict: state_dict must come from 'adam', got that of 'none'"):
+        made(optimizers.adam()).load_state_dict({})
+    with pytest.raises(ValueError, match=r"as_torch: params must be real floating tensors, got torch\.complex64"):
+        made(optimizers.adam(), torch.ones(2, dtype=torch.complex64, requires_grad=True))
+
+
+def test_options_are_checked_whatever_was_asked_before():
+    optimizers.accumulated(optimizers.sgd(), num_batches=2)
+    with pytest.raises(ValueError, match=r"accumulated: num_batches must be an integer >= 1, got 2\.0"):
+        optimizers.accumulated(optimizers.sgd(), num_batches=2.0)

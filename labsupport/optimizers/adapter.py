@@ -10,11 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.optimizers.blocks import ANSWER, Team, teams
+from labsupport.optimizers.blocks import ANSWER, Entry, Team, teams
 from labsupport.optimizers.rule import SHARES, Optimizer
 from labsupport.values import check_number
 
 __all__ = ["as_torch"]
+
+NOT_SETTINGS = ("params", "param_names", "rule", "answering", "initial_lr")
+"""What else a parameter group holds."""
 
 
 def as_torch(
@@ -23,11 +26,17 @@ def as_torch(
     """A torch optimizer over `params` that takes `optimizer`'s steps.
 
     A parameter without a gradient rests, and its steps are not counted. Rules that look beyond single entries (`lars`,
-    `clipped_norm`) count the steps of a group and take a length of all gradients over one group.
+    `clipped_norm`) count the steps of a group and take a length of all gradients over one group. Parameters must not
+    share memory. Schedulers that also move the momentum find it in rules with a setting `momentum`; for the others
+    pass them `cycle_momentum=False`.
+
+    Made for networks of the course's size, where a step takes about as long as one of torch's own; for a million
+    weights it takes three to eight times as long. Parameters that come and go cost a new layout each time.
 
     Where the rule takes its gradient elsewhere than at its answer (`schedule_free`, `averaged`), the parameters stand
     at the place of the gradient; the methods `eval()` and `train()` move them to the answer and back. What is written
-    into such parameters from outside is lost with the next step.
+    into such parameters from outside (`net.load_state_dict`, a bound on their norm) is lost with the next step: make a
+    new optimizer after it. A scheduled `momentum` of `schedule_free` takes hold one step late.
 
     Args:
         optimizer: of this room.
@@ -50,9 +59,9 @@ class _Adapted(torch.optim.Optimizer):
 
     def __init__(self, rule: Optimizer, params: Iterable[Tensor] | Iterable[dict], settings: Mapping) -> None:
         self.rule, self.names = rule, tuple(rule.defaults)
-        self.known: dict[int, tuple[list[Tensor], dict, list[Team]]] = {}
+        self.known: dict[int, tuple[list[Tensor], list[tuple], Entry, list[Team]]] = {}
         _check_names(rule, settings)
-        super().__init__(params, {**rule.defaults, **settings, "answering": False})
+        super().__init__(params, {**rule.defaults, **settings, "rule": rule.name, "answering": False})
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "rule": self.rule, "names": self.names}
@@ -62,12 +71,16 @@ class _Adapted(torch.optim.Optimizer):
         self.known = {}
 
     def add_param_group(self, param_group: dict) -> None:
-        _check_names(self.rule, [name for name in param_group if name not in ("params", "param_names", "answering")])
+        _check_names(self.rule, [name for name in param_group if name not in NOT_SETTINGS])
         for name in self.rule.defaults:
             value = check_number("as_torch", f"settings[{name!r}]", param_group.get(name, self.defaults[name]), low=0.0)
             if name in SHARES and value >= 1:
                 raise ValueError(f"as_torch: settings[{name!r}] must lie in [0, 1), got {value}")
         super().add_param_group(param_group)
+        for tensor in self.param_groups[-1]["params"]:
+            if not tensor.is_floating_point():
+                self.param_groups.pop()
+                raise ValueError(f"as_torch: params must be real floating tensors, got {tensor.dtype}")
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Tensor] | None = None) -> Tensor | None:
@@ -95,11 +108,10 @@ class _Adapted(torch.optim.Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the settings and the state that `state_dict()` of an optimizer with the same rule returned."""
-        slots = {*self.rule.init({"": torch.zeros(())}), *([] if self.rule.at is None else [ANSWER])}
-        saved = state_dict["param_groups"]
-        alien = [name for name in self.rule.defaults if any(name not in group for group in saved)]
-        if alien or any(entry and entry.keys() != slots for entry in state_dict["state"].values()):
-            raise ValueError(f"load_state_dict: state_dict must come from {self.rule!r}, got that of another rule")
+        saved = state_dict.get("param_groups") if isinstance(state_dict, Mapping) else None
+        if not saved or any(group.get("rule") != self.rule.name for group in saved):
+            got = saved[0].get("rule", "another kind") if saved else "none"
+            raise ValueError(f"load_state_dict: state_dict must come from {self.rule.name!r}, got that of {got!r}")
         super().load_state_dict(state_dict)
         own = chain.from_iterable(group["params"] for group in self.param_groups)
         for key, tensor in zip(chain.from_iterable(group["params"] for group in saved), own, strict=True):
@@ -122,18 +134,36 @@ class _Adapted(torch.optim.Optimizer):
                     tensor.copy_((answer if answering else self.rule.at(answer, slots, settings))[""])
 
     def _teams(self, number: int, tensors: list[Tensor]) -> list[Team]:
-        """How the parameters that have gradients are laid out; anew for others, or where their state was replaced."""
+        """How the parameters that have gradients are laid out; anew where they or their state changed."""
         if not tensors:
             return []
-        before, entry, found = self.known.get(number, ([], {}, []))
-        if len(before) == len(tensors) and all(map(is_, before, tensors)) and entry is self.state.get(tensors[0]):
+        kinds = [(tensor.dtype, tensor.device, tensor.shape, tensor.grad.layout) for tensor in tensors]
+        before, were, entry, found = self.known.get(number, ([], [], {}, []))
+        if kinds == were and all(map(is_, before, tensors)) and entry is self.state.get(tensors[0]):
             return found
         for tensor in tensors:
             if tensor.grad.layout != torch.strided:
                 raise ValueError(f"step: gradients must be dense, got one of {tensor.grad.layout}")
+            _bring(tensor, self.state[tensor])
         found = teams(self.rule, {tensor: self.state[tensor] for tensor in tensors})
-        self.known[number] = tensors, self.state[tensors[0]], found
+        if not self.rule.elementwise:  # one count for the group, also for those that rest
+            for tensor in self.param_groups[number]["params"]:
+                if self.state.get(tensor):
+                    self.state[tensor].update(found[0].shared)
+        self.known[number] = tensors, kinds, self.state[tensors[0]], found
         return found
+
+
+def _bring(tensor: Tensor, entry: Entry) -> None:
+    """Bring a parameter's state to where the parameter is now."""
+    for slot, value in entry.items():
+        if isinstance(value, dict):
+            entry[slot] = {name: count.to(tensor.device) for name, count in value.items()}
+        elif value.shape != tensor.shape:
+            now, then = list(tensor.shape), list(value.shape)
+            raise ValueError(f"step: a parameter must keep its shape, got {now} with a state of {then}: begin anew")
+        else:
+            entry[slot] = value.to(tensor.device, tensor.dtype)
 
 
 def _check_names(rule: Optimizer, names: Iterable[str]) -> None:

@@ -6,13 +6,13 @@ or "inside"), which averages are corrected for starting at zero, what an accumul
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from labsupport.optimizers.rule import Optimizer, Params, Settings, State, counter, decayed, zeros
+from labsupport.optimizers.rule import Optimizer, Params, Settings, State, counter, decayed, titled, zeros
 from labsupport.values import check_choice, check_number
 
 __all__ = ["adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop"]
@@ -21,7 +21,7 @@ PLACES = ("outside", "inside")
 CORRECTIONS = ("both", "mean", "square", "none")
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def adagrad(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
     """AdaGrad: s ← s + g², θ ← θ − η g / (√s + ε).
 
@@ -41,10 +41,11 @@ def adagrad(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
         square = {name: s + grads[name].square() for name, s in state["square"].items()}
         return _scaled_step(params, grads, square, settings, eps_at), {"square": square}
 
-    return Optimizer("adagrad", init, update, MappingProxyType({"lr": None, "eps": 1e-10, "weight_decay": 0.0}))
+    name = titled(titled("adagrad", f"from {initial:g}", "from 0"), f"eps {eps_at}", "eps outside")
+    return Optimizer(name, init, update, MappingProxyType({"lr": None, "eps": 1e-10, "weight_decay": 0.0}))
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def rmsprop(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
     """RMSprop: s ← βs + (1−β)g², θ ← θ − η g / (√s + ε); the setting `decay` is β.
 
@@ -67,10 +68,11 @@ def rmsprop(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
         return _scaled_step(params, grads, square, settings, eps_at), {"square": square}
 
     defaults = {"lr": None, "decay": 0.99, "eps": 1e-8, "weight_decay": 0.0}
-    return Optimizer("rmsprop", init, update, MappingProxyType(defaults))
+    name = titled(titled("rmsprop", f"from {initial:g}", "from 0"), f"eps {eps_at}", "eps outside")
+    return Optimizer(name, init, update, MappingProxyType(defaults))
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def adadelta() -> Optimizer:
     """AdaDelta: s ← βs + (1−β)g², Δ = √(u+ε)/√(s+ε) · g, u ← βu + (1−β)Δ², θ ← θ − ηΔ; the setting `decay` is β.
 
@@ -93,7 +95,7 @@ def adadelta() -> Optimizer:
     return Optimizer("adadelta", init, update, MappingProxyType(defaults))
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def adam(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
     """Adam: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − η m̂ / (√v̂ + ε), m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ).
 
@@ -109,10 +111,11 @@ def adam(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
         return _adam_step(decayed(grads, params, settings), state, params, settings, correction, eps_at)
 
-    return Optimizer("adam", _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.0}))
+    name = titled(titled("adam", f"corrected {correction}", "corrected both"), f"eps {eps_at}", "eps outside")
+    return Optimizer(name, _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.0}))
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def adamw(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
     """Adam with decoupled weight decay: θ ← (1 − ηλ)θ, then Adam's step with the gradient of the loss alone.
 
@@ -130,10 +133,11 @@ def adamw(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
         shrunk = {name: value * keep for name, value in params.items()}
         return _adam_step(grads, state, shrunk, settings, correction, eps_at)
 
-    return Optimizer("adamw", _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.01}))
+    name = titled(titled("adamw", f"corrected {correction}", "corrected both"), f"eps {eps_at}", "eps outside")
+    return Optimizer(name, _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.01}))
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def nadam(*, form: str = "torch") -> Optimizer:
     """Adam with Nesterov's look ahead and the warmed-up momentum μₜ = β₁(1 − ½·0.96^(ψt)); `momentum_decay` is ψ.
 
@@ -165,7 +169,7 @@ def nadam(*, form: str = "torch") -> Optimizer:
         return moved, {"mean": mean, "square": square, "count": {"steps": steps, "product": product}}
 
     defaults = {**_ADAM, "momentum_decay": 0.004, "weight_decay": 0.0}
-    return Optimizer("nadam", init, update, MappingProxyType(defaults))
+    return Optimizer(titled("nadam", form, "torch"), init, update, MappingProxyType(defaults))
 
 
 _ADAM = MappingProxyType({"lr": None, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8})
@@ -190,7 +194,8 @@ def _adam_step(
     rate = settings["lr"] / (1 - beta1**steps if correction in ("both", "mean") else one)
     root = (1 - beta2**steps).sqrt() if correction in ("both", "square") else one
     # side by side in one tensor, or torch.compile works both out anew for every entry
-    rate, root = torch.stack([rate.to(_dtype(params)), root.to(_dtype(params))]).unbind()
+    both = torch.broadcast_tensors(rate.to(_dtype(params)), root.to(_dtype(params)))
+    rate, root = torch.stack(both).unbind()
     eps = settings["eps"]
     if eps_at == "outside":
         size = {name: s.sqrt() / root + eps for name, s in square.items()}

@@ -6,25 +6,25 @@ The parameters handed out are the average: a population validates it, `member` r
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 
 import torch
 from torch import Tensor
 
-from labsupport.optimizers.rule import Optimizer, Params, Settings, State, check_inner, counter, decayed
+from labsupport.optimizers.rule import Optimizer, Params, Settings, State, check_inner, counter, decayed, titled
 from labsupport.values import check_count
 
 __all__ = ["averaged", "schedule_free"]
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def averaged(inner: Optimizer, *, start: int = 0) -> Optimizer:
     """The mean of the places that `inner` visits after its step number `start`; until then, its place.
 
     Args:
         inner: takes the steps; it must take its gradient where it stands.
-        start: updates before the mean begins, >= 0.
+        start: updates before the mean begins, >= 0; around `accumulated` they are batches.
     Source: Polyak & Juditsky 1992, SIAM J. Control Optim. 30(4).
     """
     check_count("averaged", "start", start, at_least=0)
@@ -45,10 +45,17 @@ def averaged(inner: Optimizer, *, start: int = 0) -> Optimizer:
     def at(params: Params, state: State, settings: Settings) -> Params:
         return state["fast"]
 
-    return Optimizer(f"averaged {inner.name}", init, update, inner.defaults, at, inner.elementwise)
+    return Optimizer(
+        titled(f"averaged {inner.name}", f"from step {start}", "from step 0"),
+        init,
+        update,
+        inner.defaults,
+        at,
+        inner.elementwise,
+    )
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def schedule_free() -> Optimizer:
     """Schedule-free SGD: y = (1−β)z + βx, z ← z − ηg(y), x ← (1−c)x + cz; x is the answer, `momentum` is β.
 

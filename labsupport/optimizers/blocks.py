@@ -16,7 +16,7 @@ from torch import Tensor
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State
 from labsupport.values import number
 
-__all__ = ["ANSWER", "Team", "teams"]
+__all__ = ["ANSWER", "Block", "Team", "teams"]
 
 ANSWER = "answer"
 """The slot of a parameter's own value where the rule takes its gradient elsewhere."""
@@ -28,7 +28,7 @@ Entry = dict[str, "Tensor | dict[str, Tensor]"]
 
 
 @dataclass(eq=False)
-class _Block:
+class Block:
     """Parameters that are moved by one call of the rule for each piece.
 
     Attributes:
@@ -64,6 +64,7 @@ class _Block:
         return [({_ONE: value}, {_ONE: slope}) for value, slope in zip(*both, strict=True)]
 
     def scatter(self) -> None:
+        """Put the moved numbers back into the parameters."""
         if self.values:
             torch._foreach_copy_(self.tensors, self.values)
 
@@ -77,7 +78,7 @@ class Team:
         shared: slots with one entry for all, such as the number of steps.
     """
 
-    blocks: list[_Block]
+    blocks: list[Block]
     shared: State
 
     def move(self, rule: Optimizer, settings: Settings) -> None:
@@ -104,6 +105,7 @@ def teams(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[Team]:
     an entry always shows the present state.
     """
     found: dict[tuple, list[Tensor]] = {}
+    begun = next((entry for entry in entries.values() if entry), None)
     for tensor, entry in entries.items():
         if not entry:
             entry.update(_start(rule, tensor.detach()))
@@ -112,7 +114,8 @@ def teams(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[Team]:
     made = []
     for tensors in found.values():
         own = {tensor: entries[tensor] for tensor in tensors}
-        shared = {slot: dict(each) for slot, each in own[tensors[0]].items() if isinstance(each, dict)}
+        source = own[tensors[0]] if rule.elementwise or begun is None else begun
+        shared = {slot: dict(each) for slot, each in source.items() if isinstance(each, dict)}
         for entry in own.values():
             entry.update(shared)
         made.append(Team(_blocks(rule, own), shared))
@@ -125,29 +128,29 @@ def _start(rule: Optimizer, value: Tensor) -> Entry:
     return entry if rule.at is None else {**entry, ANSWER: value.clone()}
 
 
-def _blocks(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[_Block]:
+def _blocks(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[Block]:
     if not rule.elementwise:
         slots: State = {}
         for i, entry in enumerate(entries.values()):
             for slot, value in _own(entry).items():
                 entry[slot] = slots.setdefault(slot, {})[str(i)] = value.clone()
-        return [_Block(list(entries), [slots])]
+        return [Block(list(entries), [slots])]
     large = [tensor for tensor in entries if tensor.numel() > PIECE and tensor.is_contiguous()]
     small = [tensor for tensor in entries if not any(tensor is other for other in large)]
     blocks = [_large(tensor, entries[tensor]) for tensor in large]
     return blocks + ([_end_to_end(small, entries)] if small else [])
 
 
-def _large(tensor: Tensor, entry: Entry) -> _Block:
+def _large(tensor: Tensor, entry: Entry) -> Block:
     slots = [{} for _ in range(-(-tensor.numel() // PIECE))]
     for slot, value in _own(entry).items():
         entry[slot] = value.clone(memory_format=torch.contiguous_format)
         for piece, part in zip(slots, entry[slot].view(-1).split(PIECE), strict=True):
             piece[slot] = {_ONE: part}
-    return _Block([tensor], slots)
+    return Block([tensor], slots)
 
 
-def _end_to_end(tensors: list[Tensor], entries: dict[Tensor, Entry]) -> _Block:
+def _end_to_end(tensors: list[Tensor], entries: dict[Tensor, Entry]) -> Block:
     first, ends = tensors[0], [0, *accumulate(tensor.numel() for tensor in tensors)]
 
     def vector() -> tuple[Tensor, list[Tensor]]:
@@ -164,7 +167,7 @@ def _end_to_end(tensors: list[Tensor], entries: dict[Tensor, Entry]) -> _Block:
             entries[tensor][slot] = view.copy_(entries[tensor][slot])
         for piece, part in zip(slots, flat.split(PIECE), strict=True):
             piece[slot] = {_ONE: part}
-    return _Block(tensors, slots, values, [*values, *slopes], pieces)
+    return Block(tensors, slots, values, [*values, *slopes], pieces)
 
 
 def _own(entry: Entry) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 
 import torch
@@ -13,7 +13,7 @@ from labsupport.optimizers.rule import Optimizer, Params, Settings, State, zeros
 __all__ = ["lars"]
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def lars() -> Optimizer:
     """LARS: every tensor's gradient is scaled to its weights, r = trust ‖θ‖ / (‖g‖ + λ‖θ‖ + ε), then momentum.
 

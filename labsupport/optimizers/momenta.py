@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 
-from labsupport.optimizers.rule import Optimizer, Params, Settings, State, decayed, zeros
+from labsupport.optimizers.rule import Optimizer, Params, Settings, State, decayed, titled, zeros
 from labsupport.values import check_choice
 
 __all__ = ["momentum", "nesterov", "sgd"]
@@ -13,7 +13,7 @@ __all__ = ["momentum", "nesterov", "sgd"]
 FORMS = ("torch", "sutskever")
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def sgd() -> Optimizer:
     """Gradient descent on batches: θ ← θ − ηg, with g ← g + λθ first where weight_decay λ is not 0."""
 
@@ -24,7 +24,7 @@ def sgd() -> Optimizer:
     return Optimizer("sgd", lambda params: {}, update, MappingProxyType({"lr": None, "weight_decay": 0.0}))
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def momentum(*, form: str = "torch") -> Optimizer:
     """Heavy ball: v ← ρv + g, θ ← θ − ηv ("torch"), or v ← ρv − ηg, θ ← θ + v ("sutskever").
 
@@ -46,10 +46,10 @@ def momentum(*, form: str = "torch") -> Optimizer:
         velocity = {name: rho * v - lr * grads[name] for name, v in state["velocity"].items()}
         return {name: value + velocity[name] for name, value in params.items()}, {"velocity": velocity}
 
-    return Optimizer("momentum", _at_rest, update, _DEFAULTS)
+    return Optimizer(titled("momentum", form, "torch"), _at_rest, update, _DEFAULTS)
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def nesterov(*, form: str = "torch") -> Optimizer:
     """Nesterov's momentum, in the variable where the gradient is taken: v ← ρv + g, θ ← θ − η(g + ρv) ("torch").
 
@@ -74,7 +74,7 @@ def nesterov(*, form: str = "torch") -> Optimizer:
         moved = {name: value + (rho * velocity[name] - lr * grads[name]) for name, value in params.items()}
         return moved, {"velocity": velocity}
 
-    return Optimizer("nesterov", _at_rest, update, _DEFAULTS)
+    return Optimizer(titled("nesterov", form, "torch"), _at_rest, update, _DEFAULTS)
 
 
 _DEFAULTS = MappingProxyType({"lr": None, "momentum": 0.9, "weight_decay": 0.0})

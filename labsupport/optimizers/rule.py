@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Optimizer", "check_inner", "counter", "decayed", "zeros"]
+__all__ = ["Optimizer", "check_inner", "counter", "decayed", "titled", "zeros"]
 
 Params = dict[str, Tensor]
 State = dict[str, dict[str, Tensor]]
@@ -26,7 +26,7 @@ class Optimizer:
         name: what it is called.
         init: params -> state, a dict of dicts of tensors.
         update: (grads, state, params, settings) -> (params, state). `settings` holds every name in `defaults`: a
-            number, or a tensor without dimensions.
+            number, or a tensor without dimensions. Nothing is checked here.
         defaults: name of each setting -> its default; None where the caller must give one.
         at: (params, state, settings) -> where the gradient is to be taken, for rules that take it elsewhere than at
             the parameters they would hand out; None is at the parameters.
@@ -52,6 +52,11 @@ def check_inner(where: str, inner: Optimizer) -> None:
     """Raise ValueError unless `inner`, which a rule named `where` wraps, is an optimizer of this room."""
     if not isinstance(inner, Optimizer):
         raise ValueError(f"{where}: inner must be one of labsupport.optimizers, such as sgd(), got {inner!r}")
+
+
+def titled(name: str, option: str, usual: str) -> str:
+    """A rule's name, with an option that is not the usual one: states of rules with other names are not exchanged."""
+    return name if option == usual else f"{name}, {option}"
 
 
 def zeros(params: Params) -> Params:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 
 import torch
@@ -14,7 +14,7 @@ from labsupport.values import check_count
 __all__ = ["accumulated", "clipped_norm", "clipped_value"]
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def clipped_value(inner: Optimizer) -> Optimizer:
     """Every entry of the gradient cut to [−c, c] before `inner` sees it; the setting `clip_value` is c.
 
@@ -28,12 +28,13 @@ def clipped_value(inner: Optimizer) -> Optimizer:
     return _after("clipped_value", clip, "clip_value", inner, elementwise=True)
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def clipped_norm(inner: Optimizer) -> Optimizer:
     """The whole gradient shortened to length c where it is longer; the setting `clip_norm` is c.
 
     One length, of all parameters together: the direction stays. torch divides by the length plus 1e-6; here a
     gradient is exactly c long afterwards.
+    A length beyond the dtype's range gives no step at all.
     Source: Pascanu, Mikolov & Bengio 2013, arXiv:1211.5063, algorithm 1.
     """
 
@@ -45,7 +46,7 @@ def clipped_norm(inner: Optimizer) -> Optimizer:
     return _after("clipped_norm", clip, "clip_norm", inner, elementwise=False)
 
 
-@cache
+@lru_cache(maxsize=None, typed=True)
 def accumulated(inner: Optimizer, *, num_batches: int) -> Optimizer:
     """One step of `inner` after every `num_batches` batches, with the mean of their gradients; no move in between.
 

@@ -70,7 +70,12 @@ class State:
             keep = isinstance(target, torch.dtype) and not value.is_floating_point()
             return value if keep else value.to(target)
 
-        return replace(self, **tree_map(move, tensors_of(self)))
+        def kept_wide(name: str, value: Tensor) -> Tensor:  # counts and the like: not as narrow as bfloat16
+            wide = isinstance(target, torch.dtype) and name not in self.params
+            return value.to(torch.promote_types(target, torch.float32)) if wide else move(value)
+
+        slots = {slot: {name: kept_wide(name, v) for name, v in each.items()} for slot, each in self.slots.items()}
+        return replace(self, **{**tree_map(move, tensors_of(self)), "slots": slots})
 
     def __repr__(self) -> str:
         lost = int((self.diverged >= 0).sum())
@@ -102,6 +107,8 @@ def init(build: Build, optimizer: Optimizer, settings: Mapping[str, Tensor | flo
     modules = [_built(build, seed) for seed in seeds]
     params = _stacked([{k: v for k, v in m.named_parameters() if v.requires_grad} for m in modules])
     still = [{k: v for k, v in m.named_parameters() if not v.requires_grad} | dict(m.named_buffers()) for m in modules]
+    if any(not value.is_floating_point() for value in params.values()):
+        raise ValueError("init: build must make modules with real floating parameters, got others")
     if not params:
         raise ValueError("init: build must make modules with parameters that require a gradient, got none")
     if len({str(module) for module in modules}) > 1:

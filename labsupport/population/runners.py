@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ _TRAINED = ("params", "buffers", "slots")
 AT_MOST = 100  # full batches in a row between two looks at who is still finite
 _ONE_AT_A_TIME = threading.RLock()  # torch's compiler has one stance for all threads
 _REFUSED = "torch.compile refuses the step"
-_NOT_COMPILED: set[Callable] = set()  # programs that torch.compile refused once
+_NOT_COMPILED: WeakSet = WeakSet()  # programs that torch.compile refused once
 
 
 @dataclass(eq=False)

@@ -18,7 +18,7 @@ TUNING, SEEDS = range(100, 104), range(64)
 RATES = [0.0004 * 2**k for k in range(6)]
 DECAYS = {  # of AdamW: the share taken off per step, so that the grid is that of the paper
     "adam": [0.0] + [0.001 * 10 ** (k / 3) for k in range(1, 7)],
-    "adamw": [0.0] + [0.0001 * 10 ** (k / 3) for k in range(2, 11)],
+    "adamw": [0.0] + [0.0001 * 10 ** (k / 3) for k in range(2, 8)],
 }
 EPOCHS, BATCH = 40, 30
 CASES = [
