@@ -31,14 +31,18 @@ def test_refusals():
         frame.check(wrong={})
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("name", checks.ALL)
-def test_every_check_refuses_its_wrong_answers_each_with_its_own_message(name, seed):
-    check = checks.ALL[name]
+def refused_each_by_its_own_message(check, seed):
+    """What every check owes its stored wrong answers."""
     reports = {what: check(answer, seed) for what, answer in check.wrong.items()}
     assert len(reports) >= 3 and {r.status for r in reports.values()} == {"wrong"}
     messages = [r.message for r in reports.values()]
     assert not any("It raised" in m for m in messages) and len(set(messages)) == len(messages)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", checks.ALL)
+def test_every_check_refuses_its_wrong_answers_each_with_its_own_message(name, seed):
+    refused_each_by_its_own_message(checks.ALL[name], seed)
 
 
 def test_grading_finds_answers_by_name():

@@ -6,6 +6,7 @@ or "inside"), which averages are corrected for starting at zero, what an accumul
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -30,18 +31,13 @@ def adagrad(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
         eps_at: "outside" the root (the paper, which calls it δ; torch, ε = 1e-10: the default) or "inside".
     Source: Duchi, Hazan & Singer 2011, JMLR 12:2121–2159, figure 1, with diagonal matrices.
     """
-    initial = check_number("adagrad", "initial", initial, low=0.0)
-    check_choice("adagrad", "eps_at", eps_at, PLACES)
-
-    def init(params: Params) -> State:
-        return {"square": {name: torch.full_like(value, initial) for name, value in params.items()}}
+    name, init = _accumulating("adagrad", initial, eps_at)
 
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
         grads = decayed(grads, params, settings)
         square = {name: s + grads[name].square() for name, s in state["square"].items()}
         return _scaled_step(params, grads, square, settings, eps_at), {"square": square}
 
-    name = titled(titled("adagrad", f"from {initial:g}", "from 0"), f"eps {eps_at}", "eps outside")
     return Optimizer(name, init, update, MappingProxyType({"lr": None, "eps": 1e-10, "weight_decay": 0.0}))
 
 
@@ -56,11 +52,7 @@ def rmsprop(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
             and 1e-10).
     Source: Tieleman & Hinton 2012, Neural Networks for Machine Learning, lecture 6.5 (β = 0.9).
     """
-    initial = check_number("rmsprop", "initial", initial, low=0.0)
-    check_choice("rmsprop", "eps_at", eps_at, PLACES)
-
-    def init(params: Params) -> State:
-        return {"square": {name: torch.full_like(value, initial) for name, value in params.items()}}
+    name, init = _accumulating("rmsprop", initial, eps_at)
 
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
         grads = decayed(grads, params, settings)
@@ -68,7 +60,6 @@ def rmsprop(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
         return _scaled_step(params, grads, square, settings, eps_at), {"square": square}
 
     defaults = {"lr": None, "decay": 0.99, "eps": 1e-8, "weight_decay": 0.0}
-    name = titled(titled("rmsprop", f"from {initial:g}", "from 0"), f"eps {eps_at}", "eps outside")
     return Optimizer(name, init, update, MappingProxyType(defaults))
 
 
@@ -106,12 +97,11 @@ def adam(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
         eps_at: "outside" the root (the paper, torch) or "inside".
     Source: Kingma & Ba 2015, arXiv:1412.6980, algorithm 1.
     """
-    _check_adam("adam", correction, eps_at)
+    name = _adam_name("adam", correction, eps_at)
 
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
         return _adam_step(decayed(grads, params, settings), state, params, settings, correction, eps_at)
 
-    name = titled(titled("adam", f"corrected {correction}", "corrected both"), f"eps {eps_at}", "eps outside")
     return Optimizer(name, _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.0}))
 
 
@@ -126,14 +116,13 @@ def adamw(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
         correction, eps_at: as for `adam`.
     Source: Loshchilov & Hutter 2019, arXiv:1711.05101, algorithm 2.
     """
-    _check_adam("adamw", correction, eps_at)
+    name = _adam_name("adamw", correction, eps_at)
 
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
         keep = 1 - settings["lr"] * settings["weight_decay"]
         shrunk = {name: value * keep for name, value in params.items()}
         return _adam_step(grads, state, shrunk, settings, correction, eps_at)
 
-    name = titled(titled("adamw", f"corrected {correction}", "corrected both"), f"eps {eps_at}", "eps outside")
     return Optimizer(name, _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.01}))
 
 
@@ -175,9 +164,25 @@ def nadam(*, form: str = "torch") -> Optimizer:
 _ADAM = MappingProxyType({"lr": None, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8})
 
 
-def _check_adam(where: str, correction: str, eps_at: str) -> None:
-    check_choice(where, "correction", correction, CORRECTIONS)
-    check_choice(where, "eps_at", eps_at, PLACES)
+def _accumulating(rule: str, initial: float, eps_at: str) -> tuple[str, Callable[[Params], State]]:
+    """The name and the start of a rule that sums or averages squares, its options checked."""
+    initial = check_number(rule, "initial", initial, low=0.0)
+
+    def init(params: Params) -> State:
+        return {"square": {name: torch.full_like(value, initial) for name, value in params.items()}}
+
+    return _with_eps(rule, f"from {initial:g}", "from 0", eps_at), init
+
+
+def _adam_name(rule: str, correction: str, eps_at: str) -> str:
+    """The name of a rule, its options checked."""
+    check_choice(rule, "correction", correction, CORRECTIONS)
+    return _with_eps(rule, f"corrected {correction}", "corrected both", eps_at)
+
+
+def _with_eps(rule: str, option: str, usual: str, eps_at: str) -> str:
+    check_choice(rule, "eps_at", eps_at, PLACES)
+    return titled(titled(rule, option, usual), f"eps {eps_at}", "eps outside")
 
 
 def _adam_start(params: Params) -> State:
