@@ -119,6 +119,7 @@ def _load_recipe(recipe: Path, text: str) -> ModuleType:
     """Run the very text that the checksum is of: an import could take a stale compiled file for it."""
     module = ModuleType(f"recipe_{recipe.stem}")
     module.__file__ = str(recipe)
+    sys.modules[module.__name__] = module  # torch.compile and pickle look it up by name
     try:
         exec(compile(text, str(recipe), "exec", dont_inherit=True), module.__dict__)
     except SyntaxError as error:

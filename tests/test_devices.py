@@ -23,7 +23,9 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import labsupport
-from labsupport import data, models, optimizers, plots, population, schedules, show, training, values
+from labsupport import data, hypergradients, models, optimizers, plots, population, schedules, show, training, values
+from labsupport.hypergradients import backward, problem, steps
+from labsupport.hypergradients.runs import Run
 from labsupport.initialization import gains, meanfield, propagation, rules, starts
 from labsupport.landscape import curvature, plateaus, saddles, sharpness, slices
 from labsupport.optimizers import rule
@@ -242,6 +244,57 @@ def adapted(device):
     return schedules.as_lambda_lr(optimizer, schedules.constant(0.1)).get_last_lr()
 
 
+def learnable(device):
+    """Training a small network for six steps, and a coefficient for each of its input units."""
+    net = nn.Linear(4, 2, device=device)
+    problem = hypergradients.Problem(
+        lambda w, h, batch: torch.func.functional_call(net, w, (batch,)).square().mean() + hypergradients.log_l2(w, h),
+        lambda w: w["weight"].square().sum(),
+        dict(net.named_parameters()), lambda step: floats(device, 3, 4), 6, lr=0.1, momentum=0.5,
+    )  # fmt: skip
+    return problem, hypergradients.unit_l2(net, start=-1.0)
+
+
+def hypergraded(method):
+    """A hypergradient by a method, which judges the end by its value; lengths of adjoints lie on the CPU."""
+
+    def call(device):
+        found = hypergradients.hypergradient(*learnable(device), method)
+        return found.grad, found.weights
+
+    return cannot("it returns the validation loss: " + VALUES, gpu=call)
+
+
+def by_steps(pick):
+    """Something made of a step and its way back."""
+
+    def call(device):
+        problem, hyper = learnable(device)
+        made = steps.steps_of(problem.train_loss, "eager")
+        rates = dict.fromkeys(problem.weights, floats(device)), floats(device)
+        adjoints = steps.Adjoints(problem.weights, problem.weights, hyper)
+        batch = floats(device, 3, 4)
+        with torch.no_grad():
+            ahead = made.forward(problem.weights, hyper, batch, problem.weights, *rates)
+            return pick([ahead, made.back(problem.weights, hyper, batch, adjoints, *rates)])
+
+    return runs(call)
+
+
+def meta(device):
+    problem, hyper = learnable(device)
+    plan = hypergradients.MetaPlan(2, 0.1)
+    learnt = hypergradients.meta_optimize(lambda at: problem, hyper, hypergradients.Stored(), plan)
+    return learnt.hyper, learnt.history
+
+
+def searched(device):
+    problem, hyper = learnable(device)
+    plan, method = hypergradients.MetaPlan(1, 1.0), hypergradients.DrMAD()
+    options = {"between": (0.1, 1.0), "generator": seeded()}
+    return hypergradients.search_rate(lambda at: problem, hyper, method, plan, **options) and ()
+
+
 HERE = "it draws integers on the CPU, and whoever needs them moves them"
 NO_TENSOR = "it takes and returns no tensor"
 VALUES = "it needs the values of its tensors, and meta tensors have none"
@@ -268,6 +321,78 @@ TABLE: dict[str, Entry] = {
     "data.toys.quadratic": runs(lambda d: data.quadratic(floats(d, 5, 3), floats(d, 3))),
     "data.toys.strict_saddle": runs(lambda d: data.strict_saddle(floats(d, 5, 2))),
     "data.toys.two_spirals": born(lambda g: data.two_spirals(20, generator=g)),
+    "files.beside": cannot(NO_TENSOR),
+    "files.check_place": cannot(NO_TENSOR),
+    "files.read": cannot("it reads a file into the CPU's memory"),
+    "files.write": cannot("it writes values: " + VALUES),
+    "hypergradients.runs.Run": cannot("its steps are those of hypergradients.steps.steps_of"),
+    "hypergradients.backward.Tape": cannot("it says what a method's own tape is like"),
+    "hypergradients.backward.along": cannot("it is what the methods do"),
+    "hypergradients.backward.check_end": cannot("it looks whether weights are finite: " + VALUES),
+    "hypergradients.backward.check_growth": cannot(
+        VALUES, gpu=lambda d: backward.check_growth([(0, floats(d))], floats(d), 2.0) or ()
+    ),
+    "hypergradients.backward.clock": runs(lambda d: backward.clock(learnable(d)[0]) and ()),
+    "hypergradients.backward.descend": cannot(
+        "it looks whether weights are finite: " + VALUES,
+        gpu=lambda d: backward.descend(Run(*learnable(d), "eager")),
+    ),
+    "hypergradients.backward.judged": cannot(
+        VALUES, gpu=lambda d: backward.judged(learnable(d)[0], learnable(d)[0].weights)[1]
+    ),
+    "hypergradients.problem.length": runs(lambda d: problem.length({"a": floats(d, 3)})),
+    "hypergradients.problem.nbytes": runs(lambda d: problem.nbytes({"a": floats(d, 3)}) and ()),
+    "hypergradients.problem.zeros": runs(lambda d: problem.zeros({"a": floats(d, 3)})),
+    "hypergradients.forward_mode.ForwardMode": hypergraded(hypergradients.ForwardMode()),
+    "hypergradients.forward_mode.Unrolled": hypergraded(hypergradients.Unrolled()),
+    "hypergradients.implicit.ConjugateGradient": cannot(
+        "it looks whether curvature is positive: " + VALUES,
+        gpu=lambda d: hypergradients.hypergradient(*learnable(d), hypergradients.ConjugateGradient(2)).grad,
+    ),
+    "hypergradients.implicit.Neumann": hypergraded(hypergradients.Neumann(2)),
+    "hypergradients.learning.Learnt": cannot("its losses lie on the CPU, wherever training was"),
+    "hypergradients.learning.MetaPlan": cannot(NO_TENSOR),
+    "hypergradients.learning.meta_optimize": cannot("it looks at losses: " + VALUES, gpu=meta),
+    "hypergradients.learning.search_rate": cannot("it compares losses: " + VALUES, gpu=searched),
+    "hypergradients.measuring.Check": cannot("it holds numbers"),
+    "hypergradients.measuring.Method": cannot("it says what a method is like"),
+    "hypergradients.measuring.check": cannot(
+        "it compares: " + VALUES, gpu=lambda d: hypergradients.check(*learnable(d), hypergradients.DrMAD()).result.grad
+    ),
+    "hypergradients.measuring.hypergradient": cannot("the methods are called by it, and look at values"),
+    "hypergradients.measuring.train": cannot(
+        "it looks at losses: " + VALUES, gpu=lambda d: hypergradients.train(*learnable(d))[0]
+    ),
+    "hypergradients.paths.DrMAD": hypergraded(hypergradients.DrMAD(3)),
+    "hypergradients.paths.Knots": hypergraded(hypergradients.Knots(3)),
+    "hypergradients.paths.SqrtCheckpoint": hypergraded(hypergradients.SqrtCheckpoint()),
+    "hypergradients.paths.Stored": hypergraded(hypergradients.Stored(torch.bfloat16)),
+    "hypergradients.paths.Truncated": hypergraded(hypergradients.Truncated(3)),
+    "hypergradients.penalties.layer_l2": runs(lambda d: hypergradients.layer_l2(nn.Linear(4, 2, device=d), start=0.0)),
+    "hypergradients.penalties.log_l2": runs(
+        lambda d: hypergradients.log_l2({"a": floats(d, 2, 3)}, {"a": floats(d, 3)})
+    ),
+    "hypergradients.penalties.parameter_l2": runs(
+        lambda d: hypergradients.parameter_l2(nn.Linear(4, 2, device=d), start=0.0)
+    ),
+    "hypergradients.penalties.unit_l2": runs(lambda d: hypergradients.unit_l2(nn.Linear(4, 2, device=d), start=0.0)),
+    "hypergradients.problem.Hypergradient": cannot("it holds what it is given"),
+    "hypergradients.problem.Problem": runs(lambda d: learnable(d)[0].weights),
+    "hypergradients.problem.check_tensors": runs(
+        lambda d: hypergradients.problem.check_tensors("f", "a", {"a": floats(d, 3)}) or ()
+    ),
+    "hypergradients.problem.fits": runs(lambda d: hypergradients.problem.fits(floats(d, 3), floats(d, 2, 3)) and ()),
+    "hypergradients.problem.minibatches": cannot(
+        HERE, gpu=lambda d: hypergradients.minibatches(floats(d, 6, 4), labels(d), 4, seed=0)(1)
+    ),
+    "hypergradients.problem.momentum_at": runs(
+        lambda d: hypergradients.problem.momentum_at(learnable(d)[0], {}, 0)
+    ),
+    "hypergradients.problem.rates_at": runs(lambda d: hypergradients.problem.rates_at(learnable(d)[0], {}, 0)),
+    "hypergradients.reversible.Reversible": hypergraded(hypergradients.Reversible()),
+    "hypergradients.steps.Adjoints": by_steps(lambda made: made[1][0]),
+    "hypergradients.steps.Steps": by_steps(lambda made: made[0]),
+    "hypergradients.steps.steps_of": by_steps(lambda made: made),
     "initialization.gains.backward_gain": cannot(PREDICTION),
     "initialization.gains.derivative": runs(lambda d: gains.derivative("tanh")(floats(d, 3))),
     "initialization.gains.expectation": cannot(PREDICTION),
@@ -596,6 +721,7 @@ def test_it_runs_on_meta_tensors(name):
     on_meta(RUNS[name])
 
 
+@quiet
 @pytest.mark.parametrize("name", sorted(ON_GPU.keys() - RUNS.keys()))
 def test_what_cannot_run_on_meta_tensors_truly_cannot(name):
     with pytest.raises((RuntimeError, NotImplementedError, TypeError)):

@@ -208,3 +208,12 @@ def test_a_slider_s_texts_cannot_close_its_script_and_its_frames_are_taken_at_on
     out = html(show.slider(redraw, [0.5, 2.0], label="height", alt="</script><b>"))
     frames = json.loads(re.search(r'application/json">(.*?)</script>', out, re.S)[1])
     assert len({frame["src"] for frame in frames}) == 2 and frames[0]["alt"].startswith("</script>")
+
+
+def test_a_map_of_many_colours_keeps_the_rare_ones():
+    fig, ax = plots.figure(size=(5, 4))
+    values = torch.randn(28, 28, generator=torch.Generator().manual_seed(0)).numpy()
+    fig.colorbar(ax.imshow(values, cmap="viridis", vmin=-8, vmax=8), ax=ax)  # the ends occur in the bar alone
+    shown = {color for _, color in Image.open(io.BytesIO(bundles.picture(fig))).convert("RGB").getcolors()}
+    for wanted in ((253, 231, 36), (68, 1, 84), (33, 145, 140)):
+        assert min(max(abs(a - b) for a, b in zip(wanted, color, strict=True)) for color in shown) < 20, wanted

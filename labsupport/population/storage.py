@@ -1,20 +1,17 @@
-"""Populations on disk: safetensors, written beside and moved into place, so that a file is whole or absent."""
+"""Populations on disk."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
+from labsupport import files
 from labsupport.data import Split
 from labsupport.population.members import State
 
@@ -35,13 +32,7 @@ def save(path: str | Path, state: State, curves: Curves | None = None, about: di
     for name, values in (curves or {}).items():
         tensors |= {f"curves/{name}/{at}": value for at, value in enumerate(values)}
     note = {"step": state.step, "optimizer": state.optimizer.name, **(about or {})}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = _beside(path)
-    save_file({name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}, part,
-              metadata={"population": json.dumps(note, sort_keys=True)})  # fmt: skip
-    with open(part, "rb+") as file:
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    files.write(path, tensors, note)
 
 
 def load(path: str | Path, like: State) -> State:
@@ -61,12 +52,7 @@ def resume(path: str | Path, state: State, curves: Curves, about: dict[str, Any]
     Raises:
         ValueError: the file holds something that is not this run, or could not be written.
     """
-    try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        _beside(Path(path)).touch()
-        _beside(Path(path)).unlink()
-    except OSError as problem:
-        raise ValueError(f"train: save must be a path that can be written, got {path} ({problem})") from problem
+    files.check_place("train", "save", path)
     if not Path(path).exists():
         return state, ""
     found, stored, note = _read(path, state)
@@ -101,10 +87,6 @@ def _digest(tensors: list[Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _beside(path: Path) -> Path:
-    return path.with_name(f"{path.name}.part")
-
-
 def _checked(where: str, path: str | Path) -> Path:
     if not isinstance(path, (str, Path)) or not Path(path).name:
         raise ValueError(f"{where}: path must name a file, got {path!r}")
@@ -113,13 +95,12 @@ def _checked(where: str, path: str | Path) -> Path:
 
 def _read(path: str | Path, like: State) -> tuple[State, dict[str, Tensor], dict[str, Any]]:
     try:
-        with safe_open(path, "pt") as file:
-            note = json.loads((file.metadata() or {}).get("population", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as problem:
+        tensors, note = files.read(Path(path))
+    except files.UNREADABLE as problem:
         raise ValueError(f"load: path must be a file written by save, got {path} ({problem})") from problem
-    if not isinstance(note, dict) or note.get("optimizer") != like.optimizer.name:
-        kind = f"another optimizer ({note['optimizer']})" if isinstance(note, dict) else "something else"
+    note = note if isinstance(note, dict) and "optimizer" in note else None
+    if note is None or note["optimizer"] != like.optimizer.name:
+        kind = f"another optimizer ({note['optimizer']})" if note else "something else"
         raise ValueError(f"load: {path} must hold a population under {like.optimizer.name}, got {kind}")
     device = like.active.device
     found = {group: _ordered(_under(tensors, group, device), getattr(like, group)) for group in GROUPS}

@@ -19,6 +19,7 @@ PIXELS_PER_INCH = 144  # twice the size at which a page shows it: sharp on dense
 # JupyterLab takes the arrow keys for itself unless the very element that has the focus says no.
 NO_SHORTCUTS = 'data-lm-suppress-shortcuts="true"'
 COLORS = 96  # of the palette; plots need few, and a palette makes the file a quarter as large
+PALETTE = Image.Quantize.MAXCOVERAGE  # median cut drops rare colours, such as the end of a colour bar
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def picture(fig: Figure, *, dpi: float = PIXELS_PER_INCH) -> bytes:
     """PNG bytes of a figure with a small palette; the same figure gives the same bytes."""
     raw = io.BytesIO()
     fig.savefig(raw, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
-    image = Image.open(raw).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE)
+    image = Image.open(raw).convert("RGB").quantize(COLORS, PALETTE, dither=Image.Dither.NONE)
     small = io.BytesIO()
     image.save(small, format="png", optimize=True)
     return small.getvalue()
