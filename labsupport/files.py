@@ -40,7 +40,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any] | None]:
     """The tensors of a file, on the CPU, and its note; None where it has none.
 
     Raises:
-        OSError, SafetensorError, JSONDecodeError: it cannot be read, or is no such file.
+        OSError: it cannot be read; or another of `UNREADABLE`, where it is no such file.
     """
     with safe_open(path, "pt") as file:
         note = json.loads((file.metadata() or {}).get(NOTE, "null"))

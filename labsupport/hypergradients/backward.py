@@ -30,7 +30,7 @@ class Tape(Protocol):
 
     stride: float
     num_bytes: int
-    velocity_before: Named | None
+    velocity_before: dict[str, Tensor] | None
 
     def keep(self, step: int, weights: Named, velocity: Named) -> None:
         """See the weights before step `step`, last of all those after training."""

@@ -34,7 +34,7 @@ class Run:
         limit: the adjoint may become this many times as long as it was.
     """
 
-    def __init__(self, problem: Problem, hyper: Named, backend: str, limit: float = math.inf) -> None:
+    def __init__(self, problem: Problem, hyper: dict[str, torch.Tensor], backend: str, limit: float = math.inf) -> None:
         self.problem, self.hyper, self.limit = problem, hyper, limit
         sizes = tuple(_kind(value) for value in (*problem.weights.values(), *hyper.values()))
         self._steps = steps_of(problem.train_loss, backend, sizes if backend == "compiled" else ())
