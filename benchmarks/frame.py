@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-__all__ = ["Row", "compare", "machine", "main", "measured", "quick", "report", "timed"]
+__all__ = ["Row", "compare", "machine", "main", "measured", "quick", "report", "seconds", "timed"]
 
 HERE = Path(__file__).resolve().parent
 
@@ -68,9 +68,9 @@ def compare(what: str, ours: Callable, peer: Callable, *, bar: float | None = No
     for index in range(rounds):
         # Who goes first alternates, so that neither always meets the warmer machine.
         if index % 2 == 0:
-            mine, theirs = _seconds(ours), _seconds(peer)
+            mine, theirs = seconds(ours), seconds(peer)
         else:
-            theirs, mine = _seconds(peer), _seconds(ours)
+            theirs, mine = seconds(peer), seconds(ours)
         pairs.append((mine, theirs))
     mine, theirs = zip(*pairs)
     ratio = _quartiles([theirs / mine for mine, theirs in pairs])
@@ -81,7 +81,7 @@ def timed(what: str, ours: Callable, *, bar: float | None = None, rounds: int = 
     """Times one callable, warm; the bar is the seconds it may take."""
     rounds = _rounds("timed", rounds)
     ours()
-    return Row(what, "s", _quartiles([_seconds(ours) for _ in range(rounds)]), None, "", None, bar, "lower")
+    return Row(what, "s", _quartiles([seconds(ours) for _ in range(rounds)]), None, "", None, bar, "lower")
 
 
 def measured(what: str, ours: float | Sequence[float], *, peer: float | Sequence[float] | None = None,
@@ -149,7 +149,8 @@ def store(topic: str, rows: Iterable[Row], about: dict, *, folder: Path = HERE /
     return path
 
 
-def _seconds(function: Callable) -> float:
+def seconds(function: Callable) -> float:
+    """Of one call."""
     start = time.perf_counter()
     function()
     return time.perf_counter() - start

@@ -12,7 +12,6 @@ import re
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from benchmarks.frame import HERE, Row, compare, measured, quick
+from benchmarks.frame import HERE, Row, compare, measured, quick, seconds
 from labsupport import data, models
 from labsupport import hypergradients as hg
 from labsupport.hypergradients import backward, reversible
@@ -252,12 +251,6 @@ def plain_loop(problem: hg.Problem, hyper: dict, net: torch.nn.Module) -> Callab
 def each(call: Callable[[], object], times: int = 100) -> float:
     call(), call(), call()
     return seconds(lambda: [call() for _ in range(times)]) / times
-
-
-def seconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 def fresh(name: str, momentum: float, num_steps: int) -> dict:

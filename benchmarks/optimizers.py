@@ -4,7 +4,6 @@ Gradients are given: what is timed is the update alone. Networks are 64-50-50-10
 one thread. "Better of both" is, of torch's `foreach` and `fused`, the faster for that rule, found in the same run.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
-from benchmarks.frame import Row, compare, quick
+from benchmarks.frame import Row, compare, quick, seconds
 from labsupport import models, optimizers
 
 MEMBERS = 64
@@ -95,15 +94,9 @@ def _better(name: str) -> tuple[Callable, str]:
     ways = {"foreach": one_by_one(name, foreach=True)}
     if name in FUSED:
         ways["fused"] = one_by_one(name, fused=True)
-    taken = {how: min(_seconds(run) for _ in range(4)) for how, run in ways.items()}
+    taken = {how: min(seconds(run) for _ in range(4)) for how, run in ways.items()}
     how = min(taken, key=taken.get)
     return ways[how], f"64 × torch, {how}"
-
-
-def _seconds(run: Callable) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def _repeated(step: Callable, repeats: int) -> Callable:

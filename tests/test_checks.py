@@ -45,6 +45,11 @@ def test_every_check_refuses_its_wrong_answers_each_with_its_own_message(name, s
     refused_each_by_its_own_message(checks.ALL[name], seed)
 
 
+@pytest.mark.parametrize("name", checks.ALL)
+def test_every_check_leaves_a_stub_not_attempted(name):
+    assert checks.ALL[name](lambda *args, **named: ...).status == "not attempted"
+
+
 def test_grading_finds_answers_by_name():
     reports = frame.grade({"morse_index": lambda hessian: ...}, checks.landscape, seed=7)
     assert {r.status for r in reports} == {"not attempted"} and len(reports) == len(frame.collect(checks.landscape))

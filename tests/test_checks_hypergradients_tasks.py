@@ -37,7 +37,6 @@ RIGHT = [
     (hypergradients_tasks.design_ties, with_finite_numbers),
     (hypergradients_tasks.design_ties, with_an_empty_diagonal),
 ]
-CHECKS = [hypergradients_tasks.tie_slope, hypergradients_tasks.design_ties]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -45,11 +44,6 @@ CHECKS = [hypergradients_tasks.tie_slope, hypergradients_tasks.design_ties]
 def test_right_answers_of_another_kind_are_accepted(check, answer, seed):
     report = check(answer, seed)
     assert report.status == "correct", report
-
-
-@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
-def test_a_stub_stays_not_attempted(check):
-    assert check(lambda *args: ...).status == "not attempted"
 
 
 def test_other_mistakes_are_refused():

@@ -57,10 +57,6 @@ def test_an_error_names_the_shape_that_raised_it():
     assert "IndexError" in report.message and "of shape (" in report.message
 
 
-def test_a_stub_stays_not_attempted():
-    assert initialization.he_std(lambda shape: ...).status == "not attempted"
-
-
 def global_generator(rows, columns, gain, generator):
     return torch_orthogonal(rows, columns, gain, None)
 

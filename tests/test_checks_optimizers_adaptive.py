@@ -50,7 +50,3 @@ def test_half_an_answer_in_single_precision_is_refused():
         return step, square.float().double(), moved
 
     assert "six digits" in adaptive.adadelta_step(half).message
-
-
-def test_a_stub_stays_not_attempted():
-    assert adaptive.uncorrected_step(lambda *given: ...).status == "not attempted"

@@ -113,7 +113,3 @@ def test_other_wrong_answers_are_refused_with_a_reason(check, answer, word):
     report = check(answer)
     assert report.status == "wrong"
     assert word in report.message
-
-
-def test_a_stub_stays_not_attempted():
-    assert schedules.place_in_cycles(lambda step, first, t_mul: ...).status == "not attempted"

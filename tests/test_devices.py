@@ -342,7 +342,6 @@ TABLE: dict[str, Entry] = {
     ),
     "hypergradients.problem.length": runs(lambda d: problem.length({"a": floats(d, 3)})),
     "hypergradients.problem.nbytes": runs(lambda d: problem.nbytes({"a": floats(d, 3)}) and ()),
-    "hypergradients.problem.zeros": runs(lambda d: problem.zeros({"a": floats(d, 3)})),
     "hypergradients.forward_mode.ForwardMode": hypergraded(hypergradients.ForwardMode()),
     "hypergradients.forward_mode.Unrolled": hypergraded(hypergradients.Unrolled()),
     "hypergradients.implicit.ConjugateGradient": cannot(

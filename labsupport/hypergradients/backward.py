@@ -10,9 +10,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from labsupport.hypergradients.problem import Hypergradient, Named, Problem, length, momentum_at, rates_at, zeros
+from labsupport.hypergradients.problem import Hypergradient, Named, Problem, length, momentum_at, rates_at
 from labsupport.hypergradients.runs import Run
 from labsupport.hypergradients.steps import Adjoints
+from labsupport.optimizers.rule import zeros
 
 __all__ = ["CHECK_EVERY", "Tape", "along", "check_end", "check_growth", "clock", "descend", "judged"]
 

@@ -9,8 +9,9 @@ import torch
 from torch.func import grad, jvp, vmap
 
 from labsupport.hypergradients.backward import check_end, clock, judged
-from labsupport.hypergradients.problem import Hypergradient, Named, Problem, momentum_at, nbytes, rates_at, zeros
+from labsupport.hypergradients.problem import Hypergradient, Named, Problem, momentum_at, nbytes, rates_at
 from labsupport.hypergradients.runs import Run
+from labsupport.optimizers.rule import zeros
 from labsupport.values import check_count
 
 __all__ = ["ForwardMode", "Unrolled"]

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from labsupport.hypergradients.backward import check_end, check_growth, clock, descend, judged
-from labsupport.hypergradients.problem import Hypergradient, Named, length, nbytes, zeros
+from labsupport.hypergradients.problem import Hypergradient, Named, length, nbytes
 from labsupport.hypergradients.runs import Run
+from labsupport.optimizers.rule import zeros
 from labsupport.values import check_count, check_number
 
 __all__ = ["ConjugateGradient", "Neumann"]

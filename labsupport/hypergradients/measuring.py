@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from labsupport.hypergradients.backward import check_end, descend, judged
+from labsupport.hypergradients.backward import check_end, descend
 from labsupport.hypergradients.paths import Stored
 from labsupport.hypergradients.problem import Hypergradient, Named, Problem, check_tensors
 from labsupport.hypergradients.runs import Run
@@ -105,7 +105,7 @@ def train(problem: Problem, hyper: Named, *, backend: str = "eager") -> tuple[Na
     """
     run = _run(problem, hyper, backend)
     weights = descend(run)
-    value, _ = judged(problem, weights)
+    value = float(_value(problem, "valid_loss", weights).detach())
     check_end(run, weights, value)
     return weights, value
 

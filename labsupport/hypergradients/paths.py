@@ -125,7 +125,7 @@ class _Last:
     stride, velocity_before = 1.0, None
 
     def __init__(self, run: Run, count: int, dtype: torch.dtype | None = None) -> None:
-        self.dtype, self.num_bytes = dtype, 0
+        self.dtype = dtype
         self.first = run.problem.num_steps - count if run.problem.learns_rates else 0
         self.kept: deque[tuple[int, Named]] = deque(maxlen=count + 1)  # the end itself is among them for a moment
 
@@ -133,10 +133,13 @@ class _Last:
         self.like = weights
         small = weights if self.dtype is None else {name: value.to(self.dtype) for name, value in weights.items()}
         self.kept.append((step, small))
-        self.num_bytes = (len(self.kept) - 1) * nbytes(small)
         if step == self.first > 0:
             self.velocity_before = velocity
-        self.num_bytes += nbytes(self.velocity_before or {})
+
+    @property
+    def num_bytes(self) -> int:
+        """What is held before the way back, the end itself not counted."""
+        return (len(self.kept) - 1) * nbytes(self.kept[-1][1]) + nbytes(self.velocity_before or {})
 
     def back(self) -> Iterator[tuple[int, Named]]:
         self.kept.pop()

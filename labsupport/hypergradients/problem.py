@@ -17,7 +17,6 @@ from labsupport.values import check_count, check_number, holds, is_finite
 
 __all__ = [
     "Hypergradient", "Problem", "check_tensors", "fits", "length", "minibatches", "momentum_at", "nbytes", "rates_at",
-    "zeros",
 ]  # fmt: skip
 
 Named = dict[str, Tensor]
@@ -203,8 +202,3 @@ def length(values: Named) -> Tensor:
 def nbytes(values: Named) -> int:
     """Of a dict of tensors."""
     return sum(value.nbytes for value in values.values())
-
-
-def zeros(values: Named) -> Named:
-    """Of the same names, shapes and kinds."""
-    return {name: torch.zeros_like(value) for name, value in values.items()}

@@ -11,8 +11,9 @@ from torch import Tensor
 from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
 
-from labsupport.hypergradients.problem import Named, Problem, momentum_at, rates_at, zeros
+from labsupport.hypergradients.problem import Named, Problem, momentum_at, rates_at
 from labsupport.hypergradients.steps import Adjoints, steps_of
+from labsupport.optimizers.rule import zeros
 from labsupport.population.programs import unguarded
 
 __all__ = ["Run"]

@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.func import grad, jvp
 
 from labsupport.hypergradients.problem import Named, length
+from labsupport.optimizers.rule import zeros
 from labsupport.population.programs import compiler
 from labsupport.values import check_choice
 
@@ -75,9 +76,8 @@ def steps_of(train_loss: Loss, backend: str, sizes: tuple = ()) -> Steps:
 @lru_cache(maxsize=32)
 def _compiled(train_loss: Loss, sizes: tuple) -> Steps:
     def products(weights: Named, hyper: Named, batch: Any, u: Named) -> tuple[Named, Named]:
-        still = {name: torch.zeros_like(value) for name, value in hyper.items()}
         both = grad(lambda weights, hyper: train_loss(weights, hyper, batch), argnums=(0, 1))
-        return jvp(both, (weights, hyper), (u, still))[1]
+        return jvp(both, (weights, hyper), (u, zeros(hyper)))[1]
 
     def compiled(step: Callable) -> Callable:
         return torch.compile(step, dynamic=False, fullgraph=True, isolate_recompiles=True)
