@@ -3,11 +3,13 @@
 A topic is a module `benchmarks/<topic>.py` with a function `rows()` that yields rows made by
 
     compare("what", ours, peer, bar=5)              # two callables; the ratio peer/ours must reach the bar
+    clocked("what", ours, peer, bar=5)              # the same for callables that return their own seconds
     timed("what", ours, bar=10)                     # one callable; its seconds must stay within the bar
     measured("what", value, bar=.97, unit="share")  # any number (or one per round), found by the caller
+    unmeasured("what", "no peer here", bar=5)       # what could not be found; its bar counts as missed
 
-Several rounds are run; the table shows medians, and a bar counts as missed only when even the better
-quartile of the rounds misses it. QUICK=1 in the environment shortens the runs (`quick()` tells).
+Several rounds are run; the table shows medians, and a bar is met when the median meets it. QUICK=1 in the environment
+shortens the runs (`quick()` tells).
 """
 
 import importlib
@@ -20,11 +22,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
-__all__ = ["Row", "compare", "machine", "main", "measured", "quick", "report", "seconds", "timed"]
+__all__ = [
+    "Row", "clocked", "compare", "machine", "main", "measured", "quick", "report", "seconds", "timed", "unmeasured",
+]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
+NO_TOPICS = ("__init__", "__main__", "frame", "jax_population", "peers", "torch_population")
 
 
 @dataclass(frozen=True)
@@ -33,12 +39,13 @@ class Row:
 
     `ours`, `peer` and `ratio` are (lower quartile, median, upper quartile) over the rounds, in `unit` for the
     first two; `peer` and `ratio` are None where there is no peer. The bar is set against the ratio when there
-    is one, else against `ours`; `better` says on which side of it the good values lie.
+    is one, else against `ours`; `better` says on which side of it the good values lie. Where nothing could be
+    measured `ours` is None too, and `peer_name` says why.
     """
 
     what: str
     unit: str
-    ours: tuple[float, float, float]
+    ours: tuple[float, float, float] | None
     peer: tuple[float, float, float] | None
     peer_name: str
     ratio: tuple[float, float, float] | None
@@ -47,11 +54,13 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the better quartile reaches the bar; None where the row has no bar."""
+        """Whether the median meets the bar; what could not be measured misses it; None where the row has no bar."""
         if self.bar is None:
             return None
-        low, _, high = self.ratio if self.ratio is not None else self.ours
-        return high >= self.bar if self.better == "higher" else low <= self.bar
+        if self.ours is None:
+            return False
+        _, median, _ = self.ratio if self.ratio is not None else self.ours
+        return median >= self.bar if self.better == "higher" else median <= self.bar
 
 
 def quick() -> bool:
@@ -64,13 +73,23 @@ def compare(what: str, ours: Callable, peer: Callable, *, bar: float | None = No
     """Times two callables in turn, both warm; the ratio is peer over ours, so that 5 means five times faster."""
     rounds = _rounds("compare", rounds)
     ours(), peer()
+    return clocked(what, partial(seconds, ours), partial(seconds, peer), bar=bar, peer_name=peer_name, rounds=rounds)
+
+
+def clocked(what: str, ours: Callable[[], float], peer: Callable[[], float], *, bar: float | None = None,
+            peer_name: str = "peer", rounds: int = 7) -> Row:
+    """As `compare`, of callables that return the seconds they took, in a process of their own; nothing runs before.
+
+    Where a round is dear, a quick run may ask for fewer than three.
+    """
+    rounds = _rounds("clocked", rounds, least=1 if quick() else 3)
     pairs = []
     for index in range(rounds):
         # Who goes first alternates, so that neither always meets the warmer machine.
         if index % 2 == 0:
-            mine, theirs = seconds(ours), seconds(peer)
+            mine, theirs = ours(), peer()
         else:
-            theirs, mine = seconds(peer), seconds(ours)
+            theirs, mine = peer(), ours()
         pairs.append((mine, theirs))
     mine, theirs = zip(*pairs)
     ratio = _quartiles([theirs / mine for mine, theirs in pairs])
@@ -94,6 +113,11 @@ def measured(what: str, ours: float | Sequence[float], *, peer: float | Sequence
     return Row(what, unit, _quartiles(values), theirs, peer_name if peer is not None else "", None, bar, better)
 
 
+def unmeasured(what: str, why: str, *, bar: float | None = None) -> Row:
+    """A row of `compare` for a peer that is not there."""
+    return Row(what, "×", None, None, why, None, bar, "higher")
+
+
 def machine() -> dict:
     """What the figures depend on; no host name, no user, no path."""
     import torch
@@ -108,10 +132,11 @@ def report(rows: Sequence[Row]) -> str:
     lines = [("what", "ours", "peer", "ratio", "bar", "met")]
     for row in rows:
         ours = _show(row.ours, row.unit, spread=row.ratio is None)
-        peer = f"{_show(row.peer, row.unit)} ({row.peer_name})" if row.peer else "–"
+        peer = f"{_show(row.peer, row.unit)} ({row.peer_name})" if row.peer else row.peer_name or "–"
         ratio = _show(row.ratio, "×", spread=True) if row.ratio else "–"
         sign = "≥" if row.better == "higher" else "≤"
-        bar = "–" if row.bar is None else f"{sign} {row.bar:g}{'×' if row.ratio else f' {row.unit}'.rstrip()}"
+        unit = "×" if row.ratio or row.ours is None else f" {row.unit}".rstrip()
+        bar = "–" if row.bar is None else f"{sign} {row.bar:.4g}{unit}"
         lines.append((row.what, ours, peer, ratio, bar, {True: "yes", False: "NO", None: "–"}[row.met]))
     widths = [max(len(line[i]) for line in lines) for i in range(6)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
@@ -120,7 +145,7 @@ def report(rows: Sequence[Row]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs one topic, prints its table, stores it as JSON; 1 when a bar is missed, 2 for a topic unknown."""
-    topics = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in ("__init__", "__main__", "frame"))
+    topics = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in NO_TOPICS)
     if len(arguments) != 1 or arguments[0] not in topics:
         print(f"bench: TOPIC must be one of {', '.join(topics)}; got {' '.join(arguments) or 'none'}", file=sys.stderr)
         return 2
@@ -156,10 +181,10 @@ def seconds(function: Callable) -> float:
     return time.perf_counter() - start
 
 
-def _rounds(name: str, rounds: int) -> int:
-    if rounds < 3:
-        raise ValueError(f"{name}: rounds must be >= 3, got {rounds}")
-    return 3 if quick() else rounds
+def _rounds(name: str, rounds: int, *, least: int = 3) -> int:
+    if rounds < least:
+        raise ValueError(f"{name}: rounds must be >= {least}, got {rounds}")
+    return min(rounds, 3) if quick() else rounds
 
 
 def _values(name: str, values: float | Sequence[float]) -> list[float]:
@@ -175,7 +200,9 @@ def _quartiles(values: Sequence[float]) -> tuple[float, float, float]:
     return tuple(statistics.quantiles(values, n=4, method="inclusive"))
 
 
-def _show(quartiles: tuple[float, float, float], unit: str, *, spread: bool = False) -> str:
+def _show(quartiles: tuple[float, float, float] | None, unit: str, *, spread: bool = False) -> str:
+    if quartiles is None:
+        return "not measured"
     low, median, high = quartiles
     text = f"{median:.3g}{unit if unit == '×' else f' {unit}'.rstrip()}"
     return text if not spread or low == high else f"{text} [{low:.3g}, {high:.3g}]"

@@ -1,146 +1,148 @@
-"""Training 64 small networks at once beside training them one after another.
+"""Training 64 small networks at once beside the strongest that a user would pick: JAX, `torch.func`, loops of torch.
 
-Unless a row says otherwise: 64-50-50-10 on the digits, batches of 32, momentum, float32, one thread, own orders,
-validation after every epoch, divergence watched; making the networks is outside the timer on both sides. The
-tight loop is torch's fused optimizer over ready tensors, no DataLoader.
+Unless a row says otherwise: 64-50-50-10 on 1,000 digits, batches of 32, momentum, four epochs, float32, one thread;
+each member has its start, orders, rate and momentum; validation on 400 after every epoch; ours and JAX watch
+divergence. Making the networks is outside the timer on all sides. Ours is what a `Plan` does when it is told nothing
+else. All rows but those on two cores or an accelerator run on one core, JAX in a process of its own (see `peers.py`).
+
+"First call" is that of a fresh process with empty caches of kernels, imports excluded. A bar "at most .5 × JAX" stands
+in the table as a ratio of at least 2.
 """
 
 import multiprocessing
-import time
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from itertools import pairwise
+from dataclasses import asdict
+from functools import partial
 
 import torch
-from torch import nn
-from torch.nn.functional import cross_entropy
-from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.frame import Row, compare, measured, quick
+from benchmarks import peers
+from benchmarks.frame import Row, clocked, compare, quick, seconds, unmeasured
+from benchmarks.torch_population import Job, functional, loader, tight
 from labsupport import data, models, optimizers, population
 
 SIZES = (64, 50, 50, 10)
-RULES = {
-    "momentum": (optimizers.momentum(), {"lr": 0.05, "momentum": 0.9}, torch.optim.SGD, {"lr": 0.05, "momentum": 0.9}),
-    "adam": (optimizers.adam(), {"lr": 0.002}, torch.optim.Adam, {"lr": 0.002}),
-}
+OPTIMIZERS = {"momentum": optimizers.momentum, "adam": optimizers.adam}
+WARM = (("momentum", 1 / 1.15), ("adam", 1 / 1.8))
+COLD = 1 / 0.5
 
 
 def rows() -> Iterator[Row]:
     torch.set_num_threads(1)
-    split = data.digits(generator=torch.Generator().manual_seed(0)).flat()
-    mlp = _mlp(SIZES)
-    yield compare("64 members, momentum", ours(mlp, split), tight(mlp, split), bar=10, peer_name="tight loop")
-    yield compare("64 members, momentum", ours(mlp, split), loader(mlp, split), bar=14, peer_name="DataLoader loop")
-    yield compare("64 members, Adam", ours(mlp, split, rule="adam"), tight(mlp, split, rule="adam"), bar=8.5,
-                  peer_name="tight loop")
-    yield compare("256 members in slabs, against 4 × 64", ours(mlp, split, members=256),
-                  _repeated(ours(mlp, split, members=64), 4), bar=0.9, peer_name="4 × 64 members")
-    yield compare("64 members, eager", ours(mlp, split, backend="eager"), tight(mlp, split), bar=3,
-                  peer_name="tight loop")
-    yield share_of_product_rate(mlp, split)
-    yield from widths(split)
-    if not quick():
+    split, mlp = _digits(), _mlp(SIZES)
+    with peers.one_core():
+        yield from beside_jax(mlp, split)
+        yield compare("64 members, eager", ours(mlp, split, Job(), backend="eager"), functional(mlp, split, Job()),
+                      bar=1 / 0.65, peer_name="torch.func")
+        yield own_rows(mlp, split)
+        yield from wide(split)
         yield from convolutions()
+        if not quick():
+            yield from for_the_record(mlp, split)
+    if not quick():
         yield two_processes(mlp, split)
     if torch.cuda.is_available():
         yield from accelerated(mlp, split.to("cuda"))
 
 
-def ours(build: Callable, split: data.Split, *, rule: str = "momentum", members: int = 64, batch_size: int = 32,
-         num_epochs: int = 4, backend: str = "compiled", slab: int | None = None) -> Callable:
-    optimizer, settings, _, _ = RULES[rule]
-    state = population.init(build, optimizer, settings, seeds=range(members)).to(split.train[0].device)
-    plan = population.Plan(num_epochs, batch_size, backend=backend, slab=slab, progress=False)
-    return lambda: population.carry_on(state, split, plan)
+def ours(build: Callable, sample: data.Split | data.Partitions, job: Job, *, backend: str = "auto") -> Callable:
+    """The job by `labsupport.population`, always from the same start."""
+    x, _ = sample.pool if isinstance(sample, data.Partitions) else sample.train
+    state = population.init(build, OPTIMIZERS[job.rule](), job.settings, seeds=range(job.members)).to(x.device)
+    plan = population.Plan(job.num_epochs, job.batch_size, backend=backend, progress=False)
+    return lambda: population.carry_on(state, sample, plan)
 
 
-def tight(build: Callable, split: data.Split, *, rule: str = "momentum", members: int = 64, batch_size: int = 32,
-          num_epochs: int = 4) -> Callable:
-    x, y = split.train
-    used = len(x) // batch_size * batch_size
-
-    def batches(generator: torch.Generator) -> Iterator:
-        return ((x[rows], y[rows]) for rows in torch.randperm(len(x), generator=generator)[:used].split(batch_size))
-
-    return _sequential(build, split, batches, rule, members, num_epochs)
-
-
-def loader(build: Callable, split: data.Split, *, rule: str = "momentum", members: int = 64, batch_size: int = 32,
-           num_epochs: int = 4) -> Callable:
-    dataset = TensorDataset(*split.train)
-
-    def batches(generator: torch.Generator) -> Iterator:
-        return iter(DataLoader(dataset, batch_size, shuffle=True, drop_last=True, generator=generator))
-
-    return _sequential(build, split, batches, rule, members, num_epochs)
-
-
-def _sequential(
-    build: Callable, split: data.Split, batches: Callable, rule: str, members: int, num_epochs: int
-) -> Callable:
-    _, _, kind, options = RULES[rule]
-    nets = [build(torch.Generator().manual_seed(seed)).to(split.train[0].device) for seed in range(members)]
-    own = [(net, kind(net.parameters(), fused=True, **options), torch.Generator().manual_seed(0)) for net in nets]
-
-    def run() -> None:
-        for net, optimizer, generator in own:
-            for _ in range(num_epochs):
-                net.train()
-                for x, y in batches(generator):
-                    optimizer.zero_grad()
-                    cross_entropy(net(x), y).backward()
-                    optimizer.step()
-                _validated(net, *split.valid)
-
-    return run
+def beside_jax(build: Callable, split: data.Split) -> Iterator[Row]:
+    """Warm, in turn with a process that waits; and the first call, each in a fresh process."""
+    try:
+        python = peers.jax_python()
+    except peers.Missing as reason:
+        print(f"  JAX cannot be had: {reason}", file=sys.stderr, flush=True)
+        yield from (unmeasured(f"64 members, {rule}, warm", "no JAX here", bar=bar) for rule, bar in WARM)
+        yield unmeasured("64 members, first call", "no JAX here", bar=COLD)
+        return
+    for rule, bar in WARM:
+        mine = ours(build, split, Job(rule=rule))
+        with peers.jax(python, told(Job(rule=rule))) as (name, jax):
+            mine(), jax()
+            yield clocked(f"64 members, {rule}, warm", partial(seconds, mine), jax, bar=bar, peer_name=name)
+            if rule == "momentum" and not quick():
+                fused = ours(build, split, Job(), backend="compiled")
+                fused()
+                yield clocked("64 members, momentum, warm, compiled", partial(seconds, fused), jax, peer_name=name)
+    yield clocked("64 members, first call", first_call, partial(first_of_jax, python), bar=COLD, peer_name=name,
+                  rounds=1 if quick() else 3)
 
 
-@torch.no_grad()
-def _validated(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> tuple[float, float]:
-    net.eval()
-    output = net(x)
-    return cross_entropy(output, y).item(), (output.argmax(1) != y).float().mean().item()
+def told(job: Job) -> dict:
+    """The job as `jax_population.py` reads it."""
+    return {**asdict(job), "sizes": SIZES, "settings": {name: value.tolist() for name, value in job.settings.items()}}
 
 
-def share_of_product_rate(build: Callable, split: data.Split, *, num_epochs: int = 4, rounds: int = 7) -> Row:
-    """Floating-point operations of the products we make, over time, beside those of a 1024² product."""
-    run, a, b = ours(build, split, num_epochs=num_epochs), torch.randn(1024, 1024), torch.randn(1024, 1024)
-    weights = [m * n for m, n in pairwise(SIZES)]
-    steps = len(split.train[0]) // 32
-    training, validation = steps * 32 * (3 * sum(weights) - weights[0]), len(split.valid[0]) * sum(weights)
-    operations = 2 * 64 * num_epochs * (training + validation)
-    run(), a @ b
-    shares = []
-    for _ in range(3 if quick() else rounds):
-        start = time.perf_counter()
-        run()
-        middle = time.perf_counter()
-        for _ in range(40):
-            a @ b
-        shares.append(operations / (middle - start) / (40 * 2 * 1024**3 / (time.perf_counter() - middle)))
-    return measured("64 members, share of a 1024² product's rate", shares, bar=0.4)
+def first_of_jax(python: str) -> float:
+    with peers.jax(python, told(Job())) as (_, jax):
+        return jax()
 
 
-def widths(split: data.Split) -> Iterator[Row]:
-    """Under the written rule for slabs; a few members, so that the widest take seconds."""
-    for width in (16, 128, 256, 512, 1024):
+def first_call() -> float:
+    """Seconds of `say_first_call` in a fresh process without kernels on disk."""
+    with tempfile.TemporaryDirectory() as empty:
+        command = [sys.executable, "-c", "from benchmarks import population; population.say_first_call()"]
+        env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": empty, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=peers.ROOT, env=env, stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout)
+
+
+def say_first_call() -> None:
+    """Prints the seconds of this process's first call."""
+    torch.set_num_threads(1)
+    print(seconds(ours(_mlp(SIZES), _digits(), Job())))
+
+
+def own_rows(build: Callable, split: data.Split) -> Row:
+    """A sample of its own for each member, as large as the shared one, beside the shared one."""
+    train, valid, test = (len(x) for x, _ in (split.train, split.valid, split.test))
+    own = data.partitions(split, num_train=train, num_valid=valid, num_test=test, seeds=range(64))
+    return compare("64 members, own rows", ours(build, own, Job()), ours(build, split, Job()), bar=1 / 1.1,
+                   peer_name="shared rows")
+
+
+def wide(split: data.Split, *, widths: tuple[int, ...] = (512, 1024), bar: float | None = 1 / 1.05) -> Iterator[Row]:
+    """Two hidden layers as wide as that; few members, so that the widest take seconds."""
+    for width in widths:
         build = _mlp((64, width, width, 10))
-        members = 64 if width <= 128 else 16 if width <= 256 else 4
-        options = {"members": members, "num_epochs": 2}
-        yield compare(f"width {width}, {members} members", ours(build, split, **options),
-                      tight(build, split, **options), bar=0.95, peer_name="tight loop", rounds=5)
+        job = Job(64 if width <= 128 else 16 if width <= 256 else 4, num_epochs=1 if quick() else 2)
+        yield compare(f"width {width}, {job.members} members", ours(build, split, job), tight(build, split, job),
+                      bar=bar, peer_name="tight loop", rounds=7 if bar else 5)
 
 
 def convolutions() -> Iterator[Row]:
-    """Nets of two 3×3 stages with batch norm on 8×8 digits and on 28×28 characters, under the written rule."""
+    """Nets of two 3×3 stages with batch norm, one epoch on 8×8 digits and on 28×28 characters."""
     seeded = torch.Generator().manual_seed(0)
     scans = data.digits(flat=False, generator=seeded)
     prints = data.glyphs("digits", sizes=(500, 100, 100), generator=seeded)
-    for name, split, channels in (("8×8", scans, (4, 8)), ("8×8", scans, (16, 32)), ("28×28", prints, (8, 16))):
+    for name, split, channels, most in (
+        ("8×8", scans, (4, 8), 0.7), ("8×8", scans, (16, 32), 0.7), ("28×28", prints, (8, 16), 1.05)
+    ):  # fmt: skip
         build = _convnet(tuple(split.train[0].shape[1:]), channels, split.num_classes)
-        options = {"members": 16, "num_epochs": 1}
-        yield compare(f"conv net {channels} on {name}, 16 members", ours(build, split, **options),
-                      tight(build, split, **options), peer_name="tight loop", rounds=3)
+        job = Job(8 if quick() else 16, num_epochs=1)
+        what = f"conv net {channels} on {name}, {job.members} members"
+        yield compare(what, ours(build, split, job), tight(build, split, job), bar=1 / most, peer_name="tight loop",
+                      rounds=5)
+
+
+def for_the_record(build: Callable, split: data.Split) -> Iterator[Row]:
+    """Without bar: loops one member after another, other widths."""
+    for rule, peer, name in (("momentum", tight, "tight loop"), ("momentum", loader, "DataLoader loop"),
+                             ("adam", tight, "tight loop")):
+        job = Job(rule=rule)
+        yield compare(f"64 members, {rule}", ours(build, split, job), peer(build, split, job), peer_name=name, rounds=5)
+    yield from wide(split, widths=(16, 128, 256), bar=None)
 
 
 def two_processes(build: Callable, split: data.Split) -> Row:
@@ -151,8 +153,8 @@ def two_processes(build: Callable, split: data.Split) -> Row:
         [part.start() for part in parts]
         [part.join() for part in parts]
 
-    both = [tight(build, split, members=32), tight(build, split, members=32)]
-    mine = ours(build, split)
+    both = [tight(build, split, Job(32)), tight(build, split, Job(32))]
+    mine = ours(build, split, Job())
 
     def two_threads() -> None:
         torch.set_num_threads(2)
@@ -166,14 +168,14 @@ def two_processes(build: Callable, split: data.Split) -> Row:
 
 def accelerated(build: Callable, split: data.Split) -> Iterator[Row]:
     """The same on an accelerator, beside as many members of a loop as take seconds."""
-    few = tight(build, split, members=4)
+    few = tight(build, split, Job(4))
     for members in (64, 512, 4096):
-        yield compare(f"{members} members on the accelerator, against 4", ours(build, split, members=members), few,
+        yield compare(f"{members} members on the accelerator, against 4", ours(build, split, Job(members)), few,
                       peer_name="4 members in a tight loop", rounds=3)
 
 
-def _repeated(run: Callable, times: int) -> Callable:
-    return lambda: [run() for _ in range(times)]
+def _digits() -> data.Split:
+    return data.digits(generator=torch.Generator().manual_seed(0)).flat()
 
 
 def _convnet(shape: tuple[int, ...], channels: tuple[int, ...], num_classes: int) -> Callable:

@@ -24,12 +24,25 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import labsupport
 from labsupport import data, hypergradients, models, optimizers, plots, population, schedules, show, training, values
+from labsupport.data import splits
 from labsupport.hypergradients import backward, problem, steps
 from labsupport.hypergradients.runs import Run
 from labsupport.initialization import gains, meanfield, propagation, rules, starts
 from labsupport.landscape import curvature, plateaus, saddles, sharpness, slices
 from labsupport.optimizers import rule
-from labsupport.population import counters, plans, programs, running
+from labsupport.population import (
+    chains,
+    counters,
+    draws,
+    feeds,
+    layers,
+    programs,
+    running,
+    settings,
+    slabs,
+    updates,
+)
+from labsupport.population import members as members_module
 from labsupport.schedules import cosines, elementwise, noise
 
 Call = Callable[[str], Any]
@@ -141,6 +154,33 @@ def stepped(device):
     return state.params, state.buffers, state.slots, state.active, state.diverged
 
 
+def sampled(device):
+    """Two samples of six examples."""
+    return data.partitions((floats(device, 6, 4), labels(device)), num_train=3, num_valid=2, num_test=1, seeds=[0, 1])
+
+
+LINKS = (chains.Link("0.weight", "0.bias", "ReLU"), chains.Link("2.weight", "2.bias", ""))
+
+
+def sloped(device):
+    x, y = floats(device, 2, 6, 4), labels(device, 12).view(2, 6)
+    return LINKS, *chains.losses_and_slopes(LINKS, plain(device).params, x, y)
+
+
+def descended(device):
+    params = plain(device).params
+    chains.descend(LINKS, sloped(device)[2], params, None, {"lr": floats(device, 2), "weight_decay": 0.0})
+    return params
+
+
+def moved_by(rule, device):
+    """A step of a rule for two members, and where it takes its gradients."""
+    state = population.init(lambda g: nn.Linear(4, 2, device=device), rule, {"lr": 0.1}, seeds=[0, 1])
+    told = dict(rule.defaults) | state.settings
+    params, slots = updates.update(rule, state.params, state.slots, state.params, told)
+    return [params, slots, updates.place_of(rule, params, slots, told)]
+
+
 def on_batch(function, **options):
     """A function of members and a batch, its generator, if any, on the CPU: it must follow the members."""
     options |= {"generator": seeded()} if "generator" in inspect.signature(function).parameters else {}
@@ -200,6 +240,7 @@ def updated(make):
             **{k: v for k, v in optimizer.defaults.items() if v is not None},
         }
         settings |= {"lr": floats(device), "weight_decay": 0.1}
+        settings |= {f"rate.{layer}": floats(device) for layer in optimizer.layers}
         return optimizer.update(params, optimizer.init(params), params, settings)
 
     return runs(call)
@@ -311,11 +352,19 @@ TABLE: dict[str, Entry] = {
     "data.idx.mnist": cannot("it reads files, and Split.to moves what it read"),
     "data.idx.read_idx": cannot("it reads a file into the CPU's memory"),
     "data.letters.glyphs": born(lambda g: data.glyphs("ogham", sizes=(5, 2, 2), generator=g)),
+    "data.samples.Partitions": runs(
+        lambda d: [sampled(d), sampled(d).split(1), sampled(d).flat(), sampled(d).to(torch.float64)]
+    ),
+    "data.samples.Rows": runs(lambda d: sampled(d).train.places("here", [1])),
+    "data.samples.partitions": runs(sampled),
     "data.scans.digits": born(lambda g: data.digits(generator=g)),
     "data.scripts.faces": cannot(NO_TENSOR),
     "data.scripts.font_file": cannot(NO_TENSOR),
     "data.splits.Split": runs(lambda d: [split(d), split(d).flat(), split(d).to(torch.float64), split(d).to(d)]),
     "data.splits.batches": runs(lambda d: list(data.batches(floats(d, 6, 4), labels(d), 4, generator=seeded()))),
+    "data.splits.check_names": cannot(NO_TENSOR),
+    "data.splits.check_pair": cannot(NO_TENSOR),
+    "data.splits.moved": runs(lambda d: [splits.moved("here", d, [floats("cpu", 2)])]),
     "data.toys.linear_chain": runs(lambda d: data.linear_chain(floats(d, 5, 3))),
     "data.toys.monks": born(lambda g: data.monks(3, generator=g)),
     "data.toys.quadratic": runs(lambda d: data.quadratic(floats(d, 5, 3), floats(d, 3))),
@@ -384,9 +433,7 @@ TABLE: dict[str, Entry] = {
     "hypergradients.problem.minibatches": cannot(
         HERE, gpu=lambda d: hypergradients.minibatches(floats(d, 6, 4), labels(d), 4, seed=0)(1)
     ),
-    "hypergradients.problem.momentum_at": runs(
-        lambda d: hypergradients.problem.momentum_at(learnable(d)[0], {}, 0)
-    ),
+    "hypergradients.problem.momentum_at": runs(lambda d: hypergradients.problem.momentum_at(learnable(d)[0], {}, 0)),
     "hypergradients.problem.rates_at": runs(lambda d: hypergradients.problem.rates_at(learnable(d)[0], {}, 0)),
     "hypergradients.reversible.Reversible": hypergraded(hypergradients.Reversible()),
     "hypergradients.steps.Adjoints": by_steps(lambda made: made[1][0]),
@@ -508,6 +555,7 @@ TABLE: dict[str, Entry] = {
     "optimizers.blocks.Block": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
     "optimizers.blocks.Team": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
     "optimizers.blocks.teams": runs(laid_out),
+    "optimizers.layer_rates.by_layer": updated(lambda: optimizers.by_layer(optimizers.adam(), layers=["a"])),
     "optimizers.layerwise.lars": updated(optimizers.lars),
     "optimizers.momenta.momentum": updated(optimizers.momentum),
     "optimizers.momenta.nesterov": updated(optimizers.nesterov),
@@ -537,31 +585,79 @@ TABLE: dict[str, Entry] = {
     "population.counters.normals": runs(lambda d: counters.normals(words(d), (4, 5))),
     "population.counters.orders": cannot(HERE),
     "population.counters.uniforms": runs(lambda d: counters.uniforms(words(d), (4, 5))),
+    "population.alike.check_alike": cannot(VALUES),
+    "population.chains.Link": cannot(NO_TENSOR),
+    "population.chains.chain_of": cannot(NO_TENSOR),
+    "population.chains.descend": runs(descended),
+    "population.chains.gradients": runs(lambda d: chains.gradients(*sloped(d)[::2])),
+    "population.chains.losses_and_slopes": runs(sloped),
+    "population.chains.moves_in_place": cannot(NO_TENSOR),
+    "population.compiling.Compiled": cannot("population.running.step runs it"),
+    "population.compiling.backend_for": cannot(NO_TENSOR),
+    "population.compiling.compiled": cannot("it makes the step that population.running.step runs"),
+    "population.compiling.compiler": cannot(NO_TENSOR),
+    "population.compiling.give_up": cannot(NO_TENSOR),
+    "population.compiling.given_up": cannot(NO_TENSOR),
+    "population.compiling.unguarded": cannot(NO_TENSOR),
+    "population.draws.Draws": cannot(NO_TENSOR),
+    "population.draws.Given": runs(lambda d: draws.Given("std").eval()(floats(d, 3))),
+    "population.draws.draws_of": runs(
+        lambda d: draws.draws_of(plain(d).module, dict(plain(d).module.named_parameters()), floats(d, 6, 4)) and ()
+    ),
+    "population.draws.given": runs(
+        lambda d: draws.given(draws.Draws((("a", "p", (3,)),), 0), words(d)[:, None], {"a": floats(d, 3) / 2})
+    ),
+    "population.draws.random_layers": cannot(NO_TENSOR),
+    "population.draws.rate_of": runs(lambda d: draws.rate_of(members(d).module, {"dropout": floats(d, 2)}, "1")),
+    "population.draws.trainable": runs(lambda d: list(draws.trainable(members(d).module).parameters())),
+    "population.exchange.exchange": runs(lambda d: population.exchange(members(d), params=members(d).params).params),
+    "population.feeds.Feed": runs(
+        lambda d: [
+            feeds.feeds(sampled(d))["train"].all("here", [1, 0]),
+            feeds.Feed(floats(d, 3), labels(d, 3)).all("", "a"),
+        ]
+    ),
+    "population.feeds.feeds": cannot("it holds what it is given"),
+    "population.fitting.check_fit": cannot(NO_TENSOR),
+    "population.fitting.check_x": cannot(NO_TENSOR),
+    "population.fitting.looked_at": cannot("population.running.step calls it"),
+    "population.fitting.objective_of": cannot(NO_TENSOR),
+    "population.layers.Way": cannot(NO_TENSOR),
+    "population.layers.arrange": cannot(NO_TENSOR),
+    "population.layers.forward": runs(lambda d: population.predict(plain(d), floats(d, 6, 4))),
+    "population.layers.over_members": runs(lambda d: layers.over_members(torch.sum, floats(d, 3, 2))),
+    "population.layers.vmap_refuses": cannot(NO_TENSOR),
+    "population.layers.words": cannot(NO_TENSOR),
     "population.measuring.Scores": cannot(NO_TENSOR),
     "population.measuring.evaluate": runs(
         lambda d: population.evaluate(members(d), floats(d, 6, 4), labels(d), loss=nn.functional.cross_entropy)
     ),
     "population.measuring.gradients": runs(on_batch(population.gradients)),
     "population.measuring.predict": runs(lambda d: population.predict(members(d), floats(d, 6, 4))),
+    "population.measuring.scores_of": cannot("population.measuring.evaluate calls it"),
     "population.members.State": runs(lambda d: [members(d)[:1].params, members(d).to(torch.float64).slots]),
+    "population.members.check_fits": cannot(NO_TENSOR),
     "population.members.freeze": runs(lambda d: population.freeze(members(d), [1]).active),
     "population.members.init": runs(lambda d: members(d).params),
     "population.members.member": runs(lambda d: list(population.member(members(d), 1).parameters())),
+    "population.members.start": runs(
+        lambda d: population.start(plain(d).module, plain(d).params, optimizers.sgd(), {"lr": 0.1}, seeds=[0, 1]).params
+    ),
+    "population.members.tensors_of": runs(lambda d: members_module.tensors_of(members(d))),
     "population.plans.Plan": cannot(NO_TENSOR),
-    "population.plans.backend_for": cannot(NO_TENSOR),
-    "population.plans.slab_for": runs(lambda d: plans.slab_for(members(d), planned()) and ()),
     "population.programs.Batch": cannot("it holds what it is given"),
-    "population.programs.Draws": cannot(NO_TENSOR),
-    "population.programs.compiler": cannot(NO_TENSOR),
-    "population.programs.draws_of": runs(lambda d: programs.draws_of(members(d), floats(d, 6, 4)) and ()),
-    "population.programs.outputs": runs(
-        lambda d: programs.outputs(members(d).module.eval(), members(d).params, {}, floats(d, 6, 4))
+    "population.programs.Network": cannot(NO_TENSOR),
+    "population.programs.Objective": cannot(NO_TENSOR),
+    "population.programs.Eager": cannot("population.running.step runs it"),
+    "population.programs.functional": cannot("it makes the step that population.running.step runs"),
+    "population.programs.member_losses": runs(
+        lambda d: programs.member_losses(
+            programs.Objective(nn.functional.cross_entropy), floats(d, 2, 6, 3), labels(d).expand(2, 6), {}
+        )
     ),
-    "population.programs.program": cannot("it makes the step that population.running.step runs"),
-    "population.programs.trainable": runs(
-        lambda d: list(programs.trainable(members(d).module, batched=True).parameters())
-    ),
-    "population.programs.unguarded": cannot(NO_TENSOR),
+    "population.programs.named": runs(lambda d: programs.named({"loss.a": floats(d, 2)}, "loss", ("a",))),
+    "population.programs.network": cannot(NO_TENSOR),
+    "population.programs.outputs": runs(lambda d: population.predict(plain(d), floats(d, 6, 4))),
     "population.runners.Runner": cannot("population.running.step runs it"),
     "population.runners.runner": cannot("population.running.step runs it"),
     "population.running.Result": cannot("its curves lie on the CPU, wherever the run was"),
@@ -571,10 +667,25 @@ TABLE: dict[str, Entry] = {
     ),
     "population.running.step": cannot("its orders are drawn from the values of seeds", gpu=stepped),
     "population.running.train": cannot("it is init and carry_on"),
+    "population.settings.at_steps": cannot("population.running.step calls it"),
+    "population.settings.check_names": cannot(NO_TENSOR),
+    "population.settings.each_member": runs(lambda d: settings.each_member("here", "lr", 0.1, 2, floats(d, 3))),
+    "population.settings.known_settings": cannot(NO_TENSOR),
+    "population.settings.loss_settings": cannot(NO_TENSOR),
+    "population.slabs.Slabs": runs(lambda d: slabs.Slabs([[0], [1]], "").cut(plain(d))[1].params),
+    "population.slabs.slabs_for": cannot(NO_TENSOR),
     "population.storage.fingerprint": cannot(VALUES),
     "population.storage.load": cannot("it reads a file and moves what it finds to the members' device"),
     "population.storage.resume": cannot("it reads a file and moves what it finds to the members' device"),
     "population.storage.save": cannot(VALUES),
+    "population.updates.Layout": runs(
+        lambda d: updates.Layout(optimizers.adam(), plain(d).params).joined(plain(d).params)
+    ),
+    "population.updates.place_of": runs(lambda d: moved_by(optimizers.averaged(optimizers.adam()), d)),
+    "population.updates.update": runs(lambda d: moved_by(optimizers.lars(), d)),
+    "population.updates.uphill": runs(lambda d: updates.uphill(plain(d).params, plain(d).params, floats(d, 2))),
+    "remaking.Remade": cannot(NO_TENSOR),
+    "remaking.recorded": cannot(NO_TENSOR),
     "schedules.composing.join": scheduled(lambda s: s.join([s.constant(0.1), s.cosine(0.1, decay_steps=3)], [2])),
     "schedules.composing.scale": scheduled(lambda s: s.scale(s.constant(0.1), 2.0)),
     "schedules.composing.warmup": scheduled(lambda s: s.warmup(s.cosine(0.1, decay_steps=3), num_steps=2)),

@@ -13,7 +13,7 @@ from labsupport import hypergradients as hg
 from labsupport.hypergradients import Problem, hypergradient
 from labsupport.hypergradients.runs import Run, _difference
 from labsupport.hypergradients.steps import steps_of
-from labsupport.population.programs import compiler
+from labsupport.population.compiling import compiler
 
 pytestmark = [
     pytest.mark.skipif(bool(compiler()), reason="nothing compiles here"),

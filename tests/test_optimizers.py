@@ -34,6 +34,9 @@ RULES = {
     "clipped_norm": O.clipped_norm(O.momentum()),
     "accumulated": O.accumulated(O.adam(), num_batches=3),
     "nested": O.accumulated(O.clipped_norm(O.averaged(O.adamw())), num_batches=2),
+    "by_layer": O.by_layer(O.adamw(), layers=["a"]),
+    "by_layer, inside": O.clipped_norm(O.averaged(O.by_layer(O.nadam(), layers=["b"]), start=2)),
+    "by_layer, outside": O.by_layer(O.averaged(O.lars()), layers=["a", "b"]),
     "nested otherwise": O.clipped_value(O.clipped_norm(O.accumulated(O.schedule_free(), num_batches=2))),
 }
 
@@ -155,7 +158,13 @@ def test_long_half_precision_gradients_are_not_lost():
     assert float(moved["a"].float().norm()) == pytest.approx(0.5, rel=1e-2)
 
 
-@pytest.mark.parametrize("inner", [O.sgd(), O.momentum(), O.adam(), O.schedule_free(), O.clipped_norm(O.adagrad())])
+@pytest.mark.parametrize(
+    "inner",
+    [
+        O.sgd(), O.momentum(), O.adam(), O.schedule_free(), O.clipped_norm(O.adagrad()),
+        O.by_layer(O.adam(), layers=["a"]),
+    ],
+)  # fmt: skip
 def test_accumulation_steps_on_the_mean_and_moves_nothing_in_between(inner):
     rule = O.accumulated(inner, num_batches=4)
     settings, params, twin = settings_of(inner, weight_decay=0.1), start(), start()
@@ -210,6 +219,14 @@ def test_what_averages_takes_its_gradient_where_the_rule_inside_stands():
             lambda: O.accumulated(O.clipped_norm(O.accumulated(O.sgd(), num_batches=2)), num_batches=2),
             "accumulated: inner must gather no batches itself",
         ),
+        (
+            lambda: O.accumulated(O.by_layer(O.accumulated(O.sgd(), num_batches=2), layers=["a"]), num_batches=2),
+            "accumulated: inner must gather no batches itself",
+        ),
+        (
+            lambda: O.Optimizer("far", dict, dict, {}, reach="layer"),
+            "Optimizer: reach must be one of 'entry', 'tensor', 'network', got 'layer'",
+        ),
     ],
 )
 def test_refusals(call, message):
@@ -220,6 +237,14 @@ def test_refusals(call, message):
 def test_the_same_options_give_the_same_rule_and_a_copy_is_the_rule():
     assert O.adam() is O.adam() and O.clipped_norm(O.sgd()) is O.clipped_norm(O.sgd())
     assert O.adam() is not O.adam(correction="none") and copy.deepcopy(O.adam()) is O.adam()
+
+
+def test_how_far_a_rule_looks_goes_with_it():
+    reaches = {"sgd": "entry", "lars": "tensor", "clipped_norm": "network", "clipped_value": "entry"}
+    reaches |= {"averaged": "entry", "nested": "network", "nested otherwise": "network"}
+    reaches |= {"by_layer": "entry", "by_layer, inside": "network", "by_layer, outside": "tensor"}
+    assert {name: RULES[name].reach for name in reaches} == reaches
+    assert [name for name, reach in reaches.items() if RULES[name].elementwise != (reach == "entry")] == []
 
 
 def test_a_population_brought_to_bfloat16_keeps_its_counts():

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from labsupport import data, models, optimizers, population
-from labsupport.population import counters, programs
+from labsupport.population import compiling, counters, slabs
 
 SEEDS = (3, 11, 4)
 RATES = {
@@ -121,7 +121,7 @@ def matching(rule):
     return RATES | more | ({"lr": RATES["lr"] / 10} if rule == "adam" else {})
 
 
-COMPILED = pytest.param("compiled", marks=pytest.mark.skipif(bool(programs.compiler()), reason="no compiler here"))
+COMPILED = pytest.param("compiled", marks=pytest.mark.skipif(bool(compiling.compiler()), reason="no compiler here"))
 
 
 @pytest.mark.parametrize("kind", BUILDS)
@@ -148,7 +148,7 @@ def test_a_bias_in_front_of_batch_norm_walks_at_random_under_adam(split):
     assert 1e-12 < apart < 1e-5 and near(ours["1.weight"], theirs["1.weight"]) and near(result.train_loss[0], curve)
 
 
-@pytest.mark.skipif(bool(programs.compiler()), reason="no compiler here")
+@pytest.mark.skipif(bool(compiling.compiler()), reason="no compiler here")
 @pytest.mark.parametrize(("kind", "rule"), [("two dropouts", "adam"), ("conv net", "momentum")])
 def test_compiled_members_equal_their_twins(split, kind, rule):
     optimizer, _, make = OPTIMIZERS[rule]
@@ -408,31 +408,29 @@ def test_the_written_rules():
         state = population.init(
             lambda g: models.mlp(sizes, generator=g), optimizers.sgd(), {"lr": 0.1}, seeds=range(1)
         )[torch.zeros(members, dtype=torch.int64)]  # fmt: skip
-        return population.plans.slab_for(state, plan(**options))[0]
+        return slabs.slabs_for(state, plan(**options).slab).size
 
-    assert [slab(64, width, width, 10) for width in (50, 128, 256, 512, 1024)] == [64, 32, 16, 4, 1]
+    assert [slab(64, width, width, 10) for width in (50, 128, 256, 512, 1024)] == [50, 25, 15, 4, 1]
     assert slab(64, 50, 10, members=5) == 5 and slab(64, 10, slab=7) == 7
     shallow = population.init(
         lambda g: models.convnet((1, 8, 8), 10, generator=g), optimizers.sgd(), {"lr": 0.1}, seeds=[0] * 70
     )
-    assert [population.plans.slab_for(shallow, plan(), convolved=n)[0] for n in (10_000, 50_000, 900_000)] == [
-        64,
-        16,
-        1,
-    ]
-    rule = population.plans.backend_for
-    assert rule(plan(backend="auto"), num_steps=1999)[0] == "eager"
-    assert rule(plan(backend="eager"), num_steps=10**6)[0] == "eager"
+    found = [slabs.slabs_for(shallow, None, convolved=n).places for n in (10_000, 50_000, 900_000)]
+    assert [len(places[0]) for places in found] == [35, 14, 1]  # 64, 16 and 1 at most, in slabs of equal size
+    rule = compiling.backend_for
+    assert rule("auto", num_steps=19_999, by_hand=False)[0] == "eager"
+    assert rule("auto", num_steps=10**6, by_hand=True) == ("eager", "by hand it is as fast")
+    assert rule("eager", num_steps=10**6, by_hand=False)[0] == "eager"
 
 
-@pytest.mark.skipif(bool(programs.compiler()), reason="no compiler here")
+@pytest.mark.skipif(bool(compiling.compiler()), reason="no compiler here")
 def test_the_compiled_path_is_taken_where_there_is_a_compiler():
-    for options in ({"backend": "auto"}, {"backend": "compiled"}):
-        assert population.plans.backend_for(plan(**options), num_steps=2000)[0] == "compiled"
+    for backend in ("auto", "compiled"):
+        assert compiling.backend_for(backend, num_steps=20_000, by_hand=False)[0] == "compiled"
 
 
 def test_without_a_compiler_the_reason_is_told(monkeypatch, split):
-    monkeypatch.setattr(population.plans, "compiler", lambda: "CppCompileError: no g++")
+    monkeypatch.setattr(compiling, "compiler", lambda: "CppCompileError: no g++")
     result = population.train(
         mlp, split, optimizers.sgd(), {"lr": 0.1}, plan(backend="compiled", num_epochs=1), seeds=[0]
     )
@@ -461,7 +459,9 @@ REFUSED = {
     "init: seeds must hold at least one": {"seeds": []},
     "init: seeds must be an integer >= 0, got -1": {"seeds": [-1]},
     "init: settings must hold 'lr' for sgd": {"settings": {}},
-    "init: settings must be among lr, weight_decay, radius, got 'rate'": {"settings": {"lr": 0.1, "rate": 1}},
+    r"init: settings must be among lr, weight_decay, radius, loss\.<name>, .*, got 'rate'": {
+        "settings": {"lr": 0.1, "rate": 1}
+    },
     r"init: settings\['lr'\] must be finite, one number or \(2,\)": {"settings": {"lr": torch.ones(3)}},
     r"init: settings\['lr'\] must be >= 0": {"settings": {"lr": -0.1}},
     "init: build must return a torch.nn.Module, got NoneType": {"build": lambda g: None},

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, scaled_dot_product_attention
 
 from labsupport import data, models, optimizers, population
-from labsupport.population import counters, programs
+from labsupport.population import compiling, counters, draws, programs
 
 SGD = optimizers.sgd()
 
@@ -75,7 +75,7 @@ def test_what_is_not_of_the_package_is_refused(split, tmp_path):
     for call, message in (
         (lambda: population.step(state, *split.train, None), "step: plan must be a Plan"),
         (lambda: population.step(None, *split.train, plan()), "step: state must be a State"),
-        (lambda: population.carry_on(state, split.train, plan()), "train: split must be a data.Split"),
+        (lambda: population.carry_on(state, split.train, plan()), "train: data must be a data.Split"),
         (lambda: population.evaluate(state, split.train[0], split.train[1][:1], loss=mse_loss), "the rows of x"),
         (lambda: population.evaluate(state, *split.train, loss=partial(cross_entropy, reduction="none")), "a scalar"),
         (lambda: population.predict(state, split.train[0].float()), "predict: x must fit the members"),
@@ -167,9 +167,10 @@ def test_buffers_that_are_reassigned_are_kept_and_measuring_moves_none(split, sl
 def test_noise_behind_an_embedding_is_no_integer(split):
     layers = nn.Embedding(17, 1), nn.Flatten(), models.GaussianNoise(0.3), nn.Linear(64, 10)
     x = (16 * split.train[0]).long().flatten(1)
-    draws = programs.draws_of(started(lambda g: nn.Sequential(*layers)), x)
-    batch = programs.Batch(x, x, None, {}, counters.keys([0], [0], 1)[0], {"2": torch.tensor([0.3])})
-    assert len(programs._given(draws, batch)["2.given"].unique()) > 1000
+    net = nn.Sequential(*layers)
+    found = draws.draws_of(net, dict(net.named_parameters()), x)
+    given = draws.given(found, counters.keys([0], [0], 1)[0], {"2": torch.tensor([0.3])})
+    assert len(given["2.given"].unique()) > 1000
 
 
 def test_ignored_classes_and_single_outputs_are_measured_as_the_loss_does(split):
@@ -253,10 +254,11 @@ def test_saves_are_checked_in_front_of_the_work(split, tmp_path):
 
 def test_a_hook_or_another_forward_gets_a_program_of_its_own(split, monkeypatch):
     state = started()
-    draws = programs.draws_of(state, split.train[0])
+    nothing = draws.Draws((), 0)
 
     def made():
-        return programs.program(state, cross_entropy, draws, batched=True, compiled=True)
+        net = programs.network(state.module, training=True)
+        return compiling.compiled(net, SGD, programs.Objective(cross_entropy), nothing, ()).program
 
     first = made()
     assert made() is first
@@ -274,9 +276,9 @@ class Uncompiled(nn.Linear):
         return super().forward(x)
 
 
-@pytest.mark.skipif(bool(programs.compiler()), reason="no compiler here")
+@pytest.mark.skipif(bool(compiling.compiler()), reason="no compiler here")
 def test_what_cannot_be_compiled_runs_eagerly_with_one_warning(split, monkeypatch, recwarn):
-    monkeypatch.setattr(population.plans, "WORTH_COMPILING", 1)
+    monkeypatch.setattr(compiling, "WORTH_COMPILING", 1)
     layers = nn.Flatten(), Uncompiled(64, 10)
     state = started(lambda g: nn.Sequential(*layers).double())
     results = [population.carry_on(state, split, plan(backend=backend)) for backend in ("auto", "auto", "eager")]

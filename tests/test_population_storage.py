@@ -74,7 +74,7 @@ def test_a_finished_run_is_read_not_made_again(split, tmp_path):
 
 def test_an_interruption_keeps_the_whole_epochs(split, monkeypatch):
     calls = []
-    evaluate = population.running.evaluate
+    evaluate = population.running.scores_of
 
     def stop(*arguments, **options):
         calls.append(1)
@@ -82,7 +82,7 @@ def test_an_interruption_keeps_the_whole_epochs(split, monkeypatch):
             raise KeyboardInterrupt
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(population.running, "evaluate", stop)
+    monkeypatch.setattr(population.running, "scores_of", stop)
     with pytest.warns(RuntimeWarning, match="train: interrupted"):
         result = population.train(mlp, split, optimizers.sgd(), {"lr": 0.1}, plan(num_epochs=9), seeds=[0])
     monkeypatch.undo()
@@ -108,9 +108,10 @@ def test_another_start_is_another_run(split, tmp_path):
 
 def test_a_run_keeps_its_backend(split, tmp_path, monkeypatch):
     options = {"save": tmp_path / "run.safetensors", "backend": "auto"}
-    short = population.train(mlp, split, SGD, {"lr": 0.1}, plan(**options, num_epochs=1), seeds=[0])
-    monkeypatch.setattr(population.plans, "WORTH_COMPILING", 1)
-    longer = population.train(mlp, split, SGD, {"lr": 0.1}, plan(**options, num_epochs=2), seeds=[0])
+    build = lambda g: flat(nn.Linear(64, 20), nn.GELU())  # noqa: E731 (GELU goes by vmap)
+    short = population.train(build, split, SGD, {"lr": 0.1}, plan(**options, num_epochs=1), seeds=[0])
+    monkeypatch.setattr(population.compiling, "WORTH_COMPILING", 1)
+    longer = population.train(build, split, SGD, {"lr": 0.1}, plan(**options, num_epochs=2), seeds=[0])
     assert short.backend.startswith("eager (6 steps") and longer.backend.startswith("eager (as the plan says)")
 
 

@@ -1,12 +1,13 @@
 """Data for the whole course, none of it needing a network.
 
-`digits`, `glyphs`, `mnist` and `monks` return a `Split`; `batches` cuts a pair of tensors into an epoch of
-mini-batches; `two_spirals` returns points and labels; `quadratic`, `strict_saddle` and `linear_chain` are
-loss surfaces with known critical points.
+`digits`, `glyphs`, `mnist` and `monks` return a `Split`; `partitions` draws a sample of its own for each of many seeds;
+`batches` cuts a pair of tensors into an epoch of mini-batches; `two_spirals` returns points and labels; `quadratic`,
+`strict_saddle` and `linear_chain` are loss surfaces with known critical points.
 """
 
 from labsupport.data.idx import MNIST_MIRROR, mnist, read_idx
 from labsupport.data.letters import glyphs
+from labsupport.data.samples import Partitions, Rows, partitions
 from labsupport.data.scans import digits
 from labsupport.data.scripts import ALPHABETS, faces, font_file
 from labsupport.data.splits import Split, batches
@@ -15,6 +16,8 @@ from labsupport.data.toys import linear_chain, monks, quadratic, strict_saddle, 
 __all__ = [
     "ALPHABETS",
     "MNIST_MIRROR",
+    "Partitions",
+    "Rows",
     "Split",
     "batches",
     "digits",
@@ -24,6 +27,7 @@ __all__ = [
     "linear_chain",
     "mnist",
     "monks",
+    "partitions",
     "quadratic",
     "read_idx",
     "strict_saddle",

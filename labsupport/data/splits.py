@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labsupport.values import check_count, check_generator, holds
 
-__all__ = ["Split", "batches"]
+__all__ = ["Split", "batches", "check_names", "check_pair", "moved"]
 
 Pair = tuple[Tensor, Tensor]
 
@@ -33,9 +33,9 @@ class Split:
     class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "class_names", _check_names(self.class_names))
+        object.__setattr__(self, "class_names", check_names(self.class_names))
         for name, pair in self._parts():
-            _check_pair(f"Split: {name}", pair)
+            check_pair(f"Split: {name}", pair)
             object.__setattr__(self, name, tuple(pair))
             for a, b, which in zip(pair, self.train, "xy", strict=True):
                 if (a.shape[1:], a.dtype, a.device) != (b.shape[1:], b.dtype, b.device):
@@ -63,14 +63,7 @@ class Split:
         Raises:
             ValueError: it is neither.
         """
-        if not (target.is_floating_point if isinstance(target, torch.dtype) else _is_device(target)):
-            raise ValueError(f"Split.to: target must be a device or a floating-point dtype, got {target!r}")
-
-        def move(tensor: Tensor) -> Tensor:
-            keep = isinstance(target, torch.dtype) and not tensor.is_floating_point()
-            return tensor if keep else tensor.to(target)
-
-        return replace(self, **{name: (move(x), move(y)) for name, (x, y) in self._parts()})
+        return replace(self, **{name: moved("Split.to", target, pair) for name, pair in self._parts()})
 
     def flat(self) -> Split:
         """The same split with each x flattened to shape (n, features), as `models.mlp` wants it."""
@@ -92,6 +85,18 @@ def _kind(tensor: Tensor) -> str:
     return f" {shape} {str(tensor.dtype).removeprefix('torch.')} on {tensor.device}"
 
 
+def moved(where: str, target: torch.device | torch.dtype | str, tensors: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Tensors on another device, or those that are floating in another dtype.
+
+    Raises:
+        ValueError: the target is neither; `where` names the caller.
+    """
+    if not (target.is_floating_point if isinstance(target, torch.dtype) else _is_device(target)):
+        raise ValueError(f"{where}: target must be a device or a floating-point dtype, got {target!r}")
+    still = isinstance(target, torch.dtype)
+    return tuple(value if still and not value.is_floating_point() else value.to(target) for value in tensors)
+
+
 def _is_device(target: object) -> bool:
     try:
         return bool(isinstance(target, (str, int, torch.device)) and torch.device(target))
@@ -99,7 +104,8 @@ def _is_device(target: object) -> bool:
         return False
 
 
-def _check_names(names: Sequence[str]) -> tuple[str, ...]:
+def check_names(names: Sequence[str]) -> tuple[str, ...]:
+    """The class names as a tuple; ValueError unless they are different texts."""
     rule = "Split: class_names must be different texts, one for each class"
     if isinstance(names, str) or not isinstance(names, Iterable):
         raise ValueError(f"{rule}, got {names!r}")
@@ -109,7 +115,8 @@ def _check_names(names: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _check_pair(where: str, pair: object) -> None:
+def check_pair(where: str, pair: object) -> None:
+    """Raise ValueError unless `pair` is (x, y), tensors of as many rows, at least one, on one device."""
     parts = pair if isinstance(pair, (tuple, list)) else ()
     if len(parts) != 2 or not all(isinstance(part, Tensor) for part in parts):
         held = f" of {', '.join(type(part).__name__ for part in parts)}" if parts else ""
@@ -134,7 +141,7 @@ def batches(x: Tensor, y: Tensor, batch_size: int, *, generator: torch.Generator
     Returns:
         An iterator of pairs (x, y) on the inputs' device.
     """
-    _check_pair("batches: (x, y)", (x, y))
+    check_pair("batches: (x, y)", (x, y))
     size = check_count("batches", "batch_size", batch_size)
     check_generator("batches", generator)
     order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)

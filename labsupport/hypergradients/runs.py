@@ -14,7 +14,7 @@ from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
 from labsupport.hypergradients.problem import Named, Problem, momentum_at, rates_at
 from labsupport.hypergradients.steps import Adjoints, steps_of
 from labsupport.optimizers.rule import zeros
-from labsupport.population.programs import unguarded
+from labsupport.population.compiling import unguarded
 
 __all__ = ["Run"]
 

@@ -19,7 +19,7 @@ from torch.func import grad, jvp
 
 from labsupport.hypergradients.problem import Named, length
 from labsupport.optimizers.rule import zeros
-from labsupport.population.programs import compiler
+from labsupport.population.compiling import compiler
 from labsupport.values import check_choice
 
 __all__ = ["Adjoints", "Steps", "steps_of"]

@@ -10,12 +10,13 @@ dtype are those of the parameters. `as_torch` hands any of them to an ordinary t
 from labsupport.optimizers.adapter import as_torch
 from labsupport.optimizers.adaptive import adadelta, adagrad, adam, adamw, nadam, rmsprop
 from labsupport.optimizers.averaging import averaged, schedule_free
+from labsupport.optimizers.layer_rates import by_layer
 from labsupport.optimizers.layerwise import lars
 from labsupport.optimizers.momenta import momentum, nesterov, sgd
 from labsupport.optimizers.rule import Optimizer
 from labsupport.optimizers.wrappers import accumulated, clipped_norm, clipped_value
 
 __all__ = [
-    "Optimizer", "accumulated", "adadelta", "adagrad", "adam", "adamw", "as_torch", "averaged", "clipped_norm",
-    "clipped_value", "lars", "momentum", "nadam", "nesterov", "rmsprop", "schedule_free", "sgd",
+    "Optimizer", "accumulated", "adadelta", "adagrad", "adam", "adamw", "as_torch", "averaged", "by_layer",
+    "clipped_norm", "clipped_value", "lars", "momentum", "nadam", "nesterov", "rmsprop", "schedule_free", "sgd",
 ]  # fmt: skip

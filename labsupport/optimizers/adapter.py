@@ -39,16 +39,20 @@ def as_torch(
     new optimizer after it. A scheduled `momentum` of `schedule_free` takes hold one step late.
 
     Args:
-        optimizer: of this room.
+        optimizer: of this room, without `by_layer`: parameters have no names here, and torch's groups do the same.
         params: tensors that require a gradient, or torch's groups, each with settings of its own.
         settings: name -> number; one left out stands at its default. They lie in the parameter groups, where a torch
             scheduler finds "lr".
     Raises:
-        ValueError: a setting is unknown, missing or out of its range; later: a gradient is sparse, a step is taken
-            between `eval()` and `train()`, or a state is loaded that belongs to another rule.
+        ValueError: the optimizer holds `by_layer`; a setting is unknown, missing or out of its range; later: a
+            gradient is sparse, a step is taken between `eval()` and `train()`, or a state is loaded that belongs to
+            another rule.
     """
     if not isinstance(optimizer, Optimizer):
         raise ValueError(f"as_torch: optimizer must be one of labsupport.optimizers, got {optimizer!r}")
+    if optimizer.layers:
+        advice = "torch's parameter groups, [{'params': layer.parameters(), 'lr': 0.01}, …], do what by_layer does"
+        raise ValueError(f"as_torch: optimizer must hold no by_layer: {advice}, got {optimizer!r}")
     if not isinstance(settings, Mapping):
         raise ValueError(f"as_torch: settings must map names to numbers, such as {{'lr': 0.1}}, got {settings!r}")
     return _Adapted(optimizer, params, settings)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State, counter, decayed, titled, zeros
+from labsupport.remaking import recorded
 from labsupport.values import check_choice, check_number
 
 __all__ = ["adadelta", "adagrad", "adam", "adamw", "nadam", "rmsprop"]
@@ -22,6 +23,7 @@ PLACES = ("outside", "inside")
 CORRECTIONS = ("both", "mean", "square", "none")
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def adagrad(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
     """AdaGrad: s ← s + g², θ ← θ − η g / (√s + ε).
@@ -38,9 +40,12 @@ def adagrad(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
         square = {name: s + grads[name].square() for name, s in state["square"].items()}
         return _scaled_step(params, grads, square, settings, eps_at), {"square": square}
 
-    return Optimizer(name, init, update, MappingProxyType({"lr": None, "eps": 1e-10, "weight_decay": 0.0}))
+    return Optimizer(
+        name, init, update, MappingProxyType({"lr": None, "eps": 1e-10, "weight_decay": 0.0}), reach="entry"
+    )
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def rmsprop(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
     """RMSprop: s ← βs + (1−β)g², θ ← θ − η g / (√s + ε); the setting `decay` is β.
@@ -60,9 +65,10 @@ def rmsprop(*, initial: float = 0.0, eps_at: str = "outside") -> Optimizer:
         return _scaled_step(params, grads, square, settings, eps_at), {"square": square}
 
     defaults = {"lr": None, "decay": 0.99, "eps": 1e-8, "weight_decay": 0.0}
-    return Optimizer(name, init, update, MappingProxyType(defaults))
+    return Optimizer(name, init, update, MappingProxyType(defaults), reach="entry")
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def adadelta() -> Optimizer:
     """AdaDelta: s ← βs + (1−β)g², Δ = √(u+ε)/√(s+ε) · g, u ← βu + (1−β)Δ², θ ← θ − ηΔ; the setting `decay` is β.
@@ -83,9 +89,10 @@ def adadelta() -> Optimizer:
         return moved, {"square": square, "moved": _averaged(before, _squared(delta), settings["decay"])}
 
     defaults = {"lr": 1.0, "decay": 0.9, "eps": 1e-6, "weight_decay": 0.0}
-    return Optimizer("adadelta", init, update, MappingProxyType(defaults))
+    return Optimizer("adadelta", init, update, MappingProxyType(defaults), reach="entry")
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def adam(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
     """Adam: m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², θ ← θ − η m̂ / (√v̂ + ε), m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ).
@@ -102,9 +109,10 @@ def adam(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
         return _adam_step(decayed(grads, params, settings), state, params, settings, correction, eps_at)
 
-    return Optimizer(name, _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.0}))
+    return Optimizer(name, _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.0}), reach="entry")
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def adamw(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
     """Adam with decoupled weight decay: θ ← (1 − ηλ)θ, then Adam's step with the gradient of the loss alone.
@@ -123,9 +131,10 @@ def adamw(*, correction: str = "both", eps_at: str = "outside") -> Optimizer:
         shrunk = {name: value * keep for name, value in params.items()}
         return _adam_step(grads, state, shrunk, settings, correction, eps_at)
 
-    return Optimizer(name, _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.01}))
+    return Optimizer(name, _adam_start, update, MappingProxyType({**_ADAM, "weight_decay": 0.01}), reach="entry")
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def nadam(*, form: str = "torch") -> Optimizer:
     """Adam with Nesterov's look ahead and the warmed-up momentum μₜ = β₁(1 − ½·0.96^(ψt)); `momentum_decay` is ψ.
@@ -158,7 +167,7 @@ def nadam(*, form: str = "torch") -> Optimizer:
         return moved, {"mean": mean, "square": square, "count": {"steps": steps, "product": product}}
 
     defaults = {**_ADAM, "momentum_decay": 0.004, "weight_decay": 0.0}
-    return Optimizer(titled("nadam", form, "torch"), init, update, MappingProxyType(defaults))
+    return Optimizer(titled("nadam", form, "torch"), init, update, MappingProxyType(defaults), reach="entry")
 
 
 _ADAM = MappingProxyType({"lr": None, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8})
@@ -198,15 +207,15 @@ def _adam_step(
     one = torch.ones_like(steps)
     rate = settings["lr"] / (1 - beta1**steps if correction in ("both", "mean") else one)
     root = (1 - beta2**steps).sqrt() if correction in ("both", "square") else one
-    # side by side in one tensor, or torch.compile works both out anew for every entry
-    both = torch.broadcast_tensors(rate.to(_dtype(params)), root.to(_dtype(params)))
-    rate, root = torch.stack(both).unbind()
+    # side by side in one tensor, or torch.compile works them out anew for every entry
+    three = torch.broadcast_tensors(*(each.to(_dtype(params)) for each in (rate, root, rate * root)))
+    rate, root, both = torch.stack(three).unbind()
     eps = settings["eps"]
-    if eps_at == "outside":
-        size = {name: s.sqrt() / root + eps for name, s in square.items()}
+    if eps_at == "outside":  # η m̂ / (√v̂ + ε) with numerator and denominator times the root of v's correction
+        rate, size = both, {name: s.sqrt() + eps * root for name, s in square.items()}
     else:
         size = {name: (s / root.square() + eps).sqrt() for name, s in square.items()}
-    moved = {name: value - rate * mean[name] / size[name] for name, value in params.items()}
+    moved = {name: torch.addcdiv(value, -rate * mean[name], size[name]) for name, value in params.items()}
     return moved, {"mean": mean, "square": square, "count": {"steps": steps}}
 
 
@@ -218,7 +227,9 @@ def _scaled_step(params: Params, grads: Params, square: Params, settings: Settin
 
 
 def _averaged(before: Params, new: Params, decay: Tensor | float) -> Params:
-    return {name: decay * value + (1 - decay) * new[name] for name, value in before.items()}
+    if not isinstance(decay, Tensor):
+        return {name: torch.lerp(value, new[name], 1 - decay) for name, value in before.items()}
+    return {name: torch.lerp(value, new[name], (1 - decay).to(value.dtype)) for name, value in before.items()}
 
 
 def _squared(values: Params) -> Params:

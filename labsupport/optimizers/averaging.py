@@ -6,6 +6,7 @@ The parameters handed out are the average: a population validates it, `member` r
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
@@ -13,11 +14,13 @@ import torch
 from torch import Tensor
 
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State, check_inner, counter, decayed, titled
+from labsupport.remaking import recorded
 from labsupport.values import check_count
 
 __all__ = ["averaged", "schedule_free"]
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def averaged(inner: Optimizer, *, start: int = 0) -> Optimizer:
     """The mean of the places that `inner` visits after its step number `start`; until then, its place.
@@ -45,16 +48,11 @@ def averaged(inner: Optimizer, *, start: int = 0) -> Optimizer:
     def at(params: Params, state: State, settings: Settings) -> Params:
         return state["fast"]
 
-    return Optimizer(
-        titled(f"averaged {inner.name}", f"from step {start}", "from step 0"),
-        init,
-        update,
-        inner.defaults,
-        at,
-        inner.elementwise,
-    )
+    name = titled(f"averaged {inner.name}", f"from step {start}", "from step 0")
+    return replace(inner, name=name, init=init, update=update, at=at)
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def schedule_free() -> Optimizer:
     """Schedule-free SGD: y = (1−β)z + βx, z ← z − ηg(y), x ← (1−c)x + cz; x is the answer, `momentum` is β.
@@ -81,7 +79,7 @@ def schedule_free() -> Optimizer:
         return _towards(params, fast, share), {"fast": fast, "weight": {"largest": largest, "total": total}}
 
     defaults = MappingProxyType({"lr": None, "momentum": 0.9, "weight_decay": 0.0})
-    return Optimizer("schedule_free", init, update, defaults, at)
+    return Optimizer("schedule_free", init, update, defaults, at, reach="entry")
 
 
 def _towards(here: Params, there: Params, share: Tensor | float) -> Params:

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State, zeros
+from labsupport.remaking import recorded
 
 __all__ = ["lars"]
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def lars() -> Optimizer:
     """LARS: every tensor's gradient is scaled to its weights, r = trust ‖θ‖ / (‖g‖ + λ‖θ‖ + ε), then momentum.
@@ -34,7 +36,7 @@ def lars() -> Optimizer:
 
     defaults = {"lr": None, "momentum": 0.9, "weight_decay": 0.0, "trust": 0.001, "eps": 1e-8}
     return Optimizer(
-        "lars", lambda params: {"velocity": zeros(params)}, update, MappingProxyType(defaults), elementwise=False
+        "lars", lambda params: {"velocity": zeros(params)}, update, MappingProxyType(defaults), reach="tensor"
     )
 
 

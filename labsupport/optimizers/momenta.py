@@ -6,6 +6,7 @@ from functools import lru_cache
 from types import MappingProxyType
 
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State, decayed, titled, zeros
+from labsupport.remaking import recorded
 from labsupport.values import check_choice
 
 __all__ = ["momentum", "nesterov", "sgd"]
@@ -13,6 +14,7 @@ __all__ = ["momentum", "nesterov", "sgd"]
 FORMS = ("torch", "sutskever")
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def sgd() -> Optimizer:
     """Gradient descent on batches: θ ← θ − ηg, with g ← g + λθ first where weight_decay λ is not 0."""
@@ -21,9 +23,12 @@ def sgd() -> Optimizer:
         grads = decayed(grads, params, settings)
         return {name: value - settings["lr"] * grads[name] for name, value in params.items()}, state
 
-    return Optimizer("sgd", lambda params: {}, update, MappingProxyType({"lr": None, "weight_decay": 0.0}))
+    return Optimizer(
+        "sgd", lambda params: {}, update, MappingProxyType({"lr": None, "weight_decay": 0.0}), reach="entry"
+    )
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def momentum(*, form: str = "torch") -> Optimizer:
     """Heavy ball: v ← ρv + g, θ ← θ − ηv ("torch"), or v ← ρv − ηg, θ ← θ + v ("sutskever").
@@ -46,9 +51,10 @@ def momentum(*, form: str = "torch") -> Optimizer:
         velocity = {name: rho * v - lr * grads[name] for name, v in state["velocity"].items()}
         return {name: value + velocity[name] for name, value in params.items()}, {"velocity": velocity}
 
-    return Optimizer(titled("momentum", form, "torch"), _at_rest, update, _DEFAULTS)
+    return Optimizer(titled("momentum", form, "torch"), _at_rest, update, _DEFAULTS, reach="entry")
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def nesterov(*, form: str = "torch") -> Optimizer:
     """Nesterov's momentum, in the variable where the gradient is taken: v ← ρv + g, θ ← θ − η(g + ρv) ("torch").
@@ -74,7 +80,7 @@ def nesterov(*, form: str = "torch") -> Optimizer:
         moved = {name: value + (rho * velocity[name] - lr * grads[name]) for name, value in params.items()}
         return moved, {"velocity": velocity}
 
-    return Optimizer(titled("nesterov", form, "torch"), _at_rest, update, _DEFAULTS)
+    return Optimizer(titled("nesterov", form, "torch"), _at_rest, update, _DEFAULTS, reach="entry")
 
 
 _DEFAULTS = MappingProxyType({"lr": None, "momentum": 0.9, "weight_decay": 0.0})

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from labsupport.remaking import Remade
+from labsupport.values import check_choice
 
 __all__ = ["Optimizer", "check_inner", "counter", "decayed", "titled", "zeros"]
 
@@ -16,11 +20,12 @@ Settings = Mapping[str, "Tensor | float"]
 
 SHARES = frozenset({"momentum", "beta1", "beta2", "decay"})
 """Names of settings that must lie below 1."""
+REACHES = ("entry", "tensor", "network")
 
 
 @dataclass(frozen=True, eq=False)
-class Optimizer:
-    """A rule of descent.
+class Optimizer(Remade):
+    """A rule of descent. One that a function of this room made can be pickled, and comes back as the same object.
 
     Attributes:
         name: what it is called.
@@ -30,8 +35,12 @@ class Optimizer:
         defaults: name of each setting -> its default; None where the caller must give one.
         at: (params, state, settings) -> where the gradient is to be taken, for rules that take it elsewhere than at
             the parameters they would hand out; None is at the parameters.
-        elementwise: whether every entry of a parameter moves by itself, so that a part of a tensor, or several
-            tensors in one, are updated as they would be whole; not so where lengths of tensors enter.
+        reach: how far a rule looks. "entry": every entry of a parameter moves by itself, so that a part of a tensor, or
+            several tensors of a layer in one, are updated as they would be whole. "tensor": something of a whole
+            tensor enters, such as its length; "network": something of all tensors together, or it was not said.
+        layers: the layers that `by_layer` gives rates of their own.
+    Raises:
+        ValueError: an unknown reach.
     """
 
     name: str
@@ -39,10 +48,22 @@ class Optimizer:
     update: Callable[[Params, State, Params, Settings], tuple[Params, State]]
     defaults: Mapping[str, float | None]
     at: Callable[[Params, State, Settings], Params] | None = None
-    elementwise: bool = True
+    reach: Literal["entry", "tensor", "network"] = "network"
+    layers: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_choice("Optimizer", "reach", self.reach, REACHES)
+
+    @property
+    def elementwise(self) -> bool:
+        """Whether every entry moves by itself."""
+        return self.reach == "entry"
 
     def __repr__(self) -> str:
         return f"{self.name}({', '.join(self.defaults)})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "defaults": dict(self.defaults)}  # a MappingProxyType cannot be pickled
 
     def __deepcopy__(self, memo: dict) -> Optimizer:
         return self

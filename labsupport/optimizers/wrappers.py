@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 
 import torch
 
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State, check_inner, counter, zeros
+from labsupport.remaking import recorded
 from labsupport.values import check_count
 
 __all__ = ["accumulated", "clipped_norm", "clipped_value"]
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def clipped_value(inner: Optimizer) -> Optimizer:
     """Every entry of the gradient cut to [−c, c] before `inner` sees it; the setting `clip_value` is c.
@@ -25,9 +28,10 @@ def clipped_value(inner: Optimizer) -> Optimizer:
         limit = settings["clip_value"]
         return {name: grad.clamp(-limit, limit) for name, grad in grads.items()}
 
-    return _after("clipped_value", clip, "clip_value", inner, elementwise=True)
+    return _after("clipped_value", clip, "clip_value", inner)
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def clipped_norm(inner: Optimizer) -> Optimizer:
     """The whole gradient shortened to length c where it is longer; the setting `clip_norm` is c.
@@ -43,9 +47,10 @@ def clipped_norm(inner: Optimizer) -> Optimizer:
         scale = (settings["clip_norm"] / length.clamp(min=torch.finfo(length.dtype).tiny)).clamp(max=1)
         return {name: scale * grad for name, grad in grads.items()}
 
-    return _after("clipped_norm", clip, "clip_norm", inner, elementwise=False)
+    return replace(_after("clipped_norm", clip, "clip_norm", inner), reach="network")
 
 
+@recorded
 @lru_cache(maxsize=None, typed=True)
 def accumulated(inner: Optimizer, *, num_batches: int) -> Optimizer:
     """One step of `inner` after every `num_batches` batches, with the mean of their gradients; no move in between.
@@ -54,7 +59,8 @@ def accumulated(inner: Optimizer, *, num_batches: int) -> Optimizer:
     """
     check_count("accumulated", "num_batches", num_batches)
     check_inner("accumulated", inner)
-    if "gathered" in inner.init({"": torch.zeros(())}):
+    slots = inner.init({name: torch.zeros(()) for name in inner.layers or ("",)})
+    if any(slot.endswith("gathered") for slot in slots):
         raise ValueError(f"accumulated: inner must gather no batches itself, got {inner!r}")
 
     def init(params: Params) -> State:
@@ -72,17 +78,14 @@ def accumulated(inner: Optimizer, *, num_batches: int) -> Optimizer:
         return params, {**kept, "gathered": left, "batches": {"seen": torch.where(full, 0.0, seen)}}
 
     name = f"{inner.name}, {num_batches} batches a step"
-    return Optimizer(name, init, update, inner.defaults, inner.at, inner.elementwise)
+    return replace(inner, name=name, init=init, update=update)
 
 
-def _after(
-    where: str, clip: Callable[[Params, Settings], Params], setting: str, inner: Optimizer, *, elementwise: bool
-) -> Optimizer:
+def _after(where: str, clip: Callable[[Params, Settings], Params], setting: str, inner: Optimizer) -> Optimizer:
     check_inner(where, inner)
 
     def update(grads: Params, state: State, params: Params, settings: Settings) -> tuple[Params, State]:
         return inner.update(clip(grads, settings), state, params, settings)
 
     defaults = MappingProxyType({**inner.defaults, setting: None})
-    name = f"{inner.name}, {setting}"
-    return Optimizer(name, inner.init, update, defaults, inner.at, inner.elementwise and elementwise)
+    return replace(inner, name=f"{inner.name}, {setting}", update=update, defaults=defaults)

@@ -11,13 +11,14 @@ divides rounding by its own size. So the bias walks at random, 10⁻⁹ to 10⁻
 training does not feel it. Leave it out (`nn.Linear(…, bias=False)`), as `models.convnet` does.
 """
 
+from labsupport.population.exchange import exchange
 from labsupport.population.measuring import Scores, evaluate, gradients, predict
-from labsupport.population.members import State, freeze, init, member
+from labsupport.population.members import State, freeze, init, member, start
 from labsupport.population.plans import Plan
 from labsupport.population.running import Result, carry_on, step, train
 from labsupport.population.storage import load, save
 
 __all__ = [
-    "Plan", "Result", "Scores", "State", "carry_on", "evaluate", "freeze", "gradients", "init", "load", "member",
-    "predict", "save", "step", "train",
+    "Plan", "Result", "Scores", "State", "carry_on", "evaluate", "exchange", "freeze", "gradients", "init", "load",
+    "member", "predict", "save", "start", "step", "train",
 ]  # fmt: skip

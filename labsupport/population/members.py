@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from labsupport.optimizers import Optimizer
-from labsupport.optimizers.rule import SHARES
-from labsupport.values import check_count, holds
+from labsupport.population.alike import check_alike
+from labsupport.population.draws import GENERATOR, random_layers, rate_of
+from labsupport.population.settings import check_names, each_member
+from labsupport.values import check_count
 
-__all__ = ["State", "freeze", "init", "member"]
+__all__ = ["State", "check_fits", "freeze", "init", "member", "start", "tensors_of"]
 
 Build = Callable[[torch.Generator], nn.Module]
 Which = slice | Tensor | Sequence[int] | Sequence[bool]
@@ -32,7 +34,7 @@ class State:
         params: name -> (members, …), what is trained.
         buffers: name -> (members, …), what is not: running statistics, and parameters without gradient.
         slots: the optimizer's state, each tensor (members, …).
-        settings: name -> (members,), what each member was given; others stand at their defaults.
+        settings: name -> (members,), for loss and penalty (members, …): what each was given; others have defaults.
         seeds: one for each member; with the step they fix orders, masks and noise.
         step: updates made since `init`.
         active: (members,) booleans; a member that is not stays as it is.
@@ -91,35 +93,55 @@ def init(build: Build, optimizer: Optimizer, settings: Mapping[str, Tensor | flo
             same while it runs, and restored, so that modules with torch's own starts differ from member to member.
         optimizer: from `labsupport.optimizers`.
         settings: name -> a number for all members or a tensor (members,). The names are the optimizer's; "dropout",
-            the rate of every dropout layer; "<layer>.p" and "<layer>.std", that of one dropout or noise layer; and
+            the rate of every dropout layer; "<layer>.p" and "<layer>.std", that of one dropout or noise layer;
             "radius", of sharpness-aware minimization (Foret et al. 2021, arXiv:2010.01412, eqs. 2–3; two gradients a
-            step). Layers not named keep their own rates.
+            step); and "loss.<name>" and "penalty.<name>", which a plan's loss and penalty take, a number or
+            (members, …). Layers not named keep their own rates.
         seeds: integers in 0 … 2⁶³ − 1, one for each member.
     Raises:
-        ValueError: no seed, modules that differ in shape or layers or have no parameters, a setting that is unknown,
-            missing, of the wrong shape, or not finite.
+        ValueError: no seed; modules that differ in anything but parameters and buffers, or have no parameters; a
+            setting that is unknown, missing, of the wrong shape, or not finite.
     """
-    seeds = _checked(seeds)
-    if not isinstance(optimizer, Optimizer):
-        raise ValueError(f"init: optimizer must be one of labsupport.optimizers, such as sgd(), got {optimizer!r}")
-    if not isinstance(settings, Mapping):
-        raise ValueError(f"init: settings must map names to numbers, such as {{'lr': 0.1}}, got {settings!r}")
+    seeds = _checked("init", seeds)
     modules = [_built(build, seed) for seed in seeds]
+    check_alike("init", modules)
     params = _stacked([{k: v for k, v in m.named_parameters() if v.requires_grad} for m in modules])
     still = [{k: v for k, v in m.named_parameters() if not v.requires_grad} | dict(m.named_buffers()) for m in modules]
-    if any(not value.is_floating_point() for value in params.values()):
-        raise ValueError("init: build must make modules with real floating parameters, got others")
-    if not params:
-        raise ValueError("init: build must make modules with parameters that require a gradient, got none")
-    if len({str(module) for module in modules}) > 1:
-        raise ValueError("init: build must make the same layers, with the same rates, for every seed")
-    first = next(iter(params.values()))
-    given = {name: _setting(name, value, len(seeds), first) for name, value in settings.items()}
-    _check_names(modules[0], optimizer, given)
-    slots = tree_map(torch.clone, torch.func.vmap(optimizer.init)(params)) if optimizer.init(params) else {}
-    active = torch.ones(len(seeds), dtype=torch.bool, device=first.device)
-    diverged = torch.full((len(seeds),), -1, dtype=torch.int64, device=first.device)
-    return State(modules[0], optimizer, params, _stacked(still), slots, given, seeds, 0, active, diverged)
+    return _begun("init", modules[0], params, _stacked(still), optimizer, settings, seeds)
+
+
+def start(
+    module: nn.Module, params: Mapping[str, Tensor], optimizer: Optimizer, settings: Mapping[str, Tensor | float], *,
+    seeds: Iterable[int],
+) -> State:  # fmt: skip
+    """Members with given weights, at step 0: a pruned or grown network, the ends of another run, a pre-trained net.
+
+    Args:
+        module: one network of the kind; it gives the computation, and the buffers that `params` does not name.
+        params: name -> (members, …), every parameter of the module that requires a gradient; buffers and other
+            parameters may stand here too.
+        optimizer, settings: see `init`.
+        seeds: one for each member; they fix orders, masks and noise, and which rows a member has.
+    Raises:
+        ValueError: a name is missing or unknown, a shape, dtype or device is not the module's, or as `init`.
+    """
+    seeds = _checked("start", seeds)
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"start: module must be a torch.nn.Module, got {type(module).__name__}")
+    if not isinstance(params, Mapping):
+        raise ValueError(f"start: params must map names to tensors (members, …), got {type(params).__name__}")
+    trained = {k: v for k, v in module.named_parameters() if v.requires_grad}
+    still = {k: v for k, v in module.named_parameters() if not v.requires_grad} | dict(module.named_buffers())
+    unknown, missing = [k for k in params if k not in trained | still], [k for k in trained if k not in params]
+    if unknown or missing:
+        what = f"unknown: {', '.join(unknown)}" if unknown else f"none for {', '.join(missing)}"
+        raise ValueError(f"start: params must name every trained parameter of the module and no other, got {what}")
+    members = len(seeds)
+    for name, value in params.items():
+        check_fits("start", name, value, (trained | still)[name], members)
+    owned = {k: params[k].detach().clone() for k in trained}
+    rest = {k: params.get(k, v.detach().expand(members, *v.shape)).detach().clone() for k, v in still.items()}
+    return _begun("start", copy.deepcopy(module), owned, rest, optimizer, settings, seeds)
 
 
 def member(state: State, i: int) -> nn.Module:
@@ -136,7 +158,7 @@ def member(state: State, i: int) -> nn.Module:
         for name, value in {**state.params, **state.buffers}.items():
             slots[name].data = value[i].detach().clone()
     for path, kind in random_layers(module).items():
-        rate = rate_of(state, path)
+        rate = rate_of(state.module, state.settings, path)
         setattr(module.get_submodule(path), kind, float(rate[i]) if isinstance(rate, Tensor) else rate)
     return module
 
@@ -147,49 +169,51 @@ def freeze(state: State, which: Which) -> State:
     return replace(state, active=state.active.index_fill(0, index, False))
 
 
-def random_layers(module: nn.Module) -> dict[str, str]:
-    """Path of each dropout or noise layer, in the module's order, and the name of its rate: "p" or "std"."""
-    kinds = {path: getattr(layer, "random_rate", None) for path, layer in module.named_modules()}
-    dropouts = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-    kinds |= {path: "p" for path, layer in module.named_modules() if type(layer) in dropouts}
-    return {path: kind for path, kind in kinds.items() if kind}
+def check_fits(where: str, name: str, value: Tensor, like: Tensor, members: int) -> None:
+    """Raise ValueError unless a value is what `like` is, for each member."""
+    shape = (members, *like.shape)
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{where}: {name} must be a tensor {shape}, got {type(value).__name__}")
+    if (value.shape, value.dtype, value.device) != (shape, like.dtype, like.device):
+        got = f"{tuple(value.shape)} {value.dtype} {value.device}"
+        raise ValueError(f"{where}: {name} must be {shape} {like.dtype} {like.device}, got {got}")
 
 
-def rate_of(state: State, path: str) -> Tensor | float:
-    """The rate of a dropout or noise layer: its own setting, else "dropout", else what the module was built with."""
-    kind = random_layers(state.module)[path]
-    for name in (f"{path}.{kind}", *(["dropout"] if kind == "p" else [])):
-        if name in state.settings:
-            return state.settings[name]
-    return float(getattr(state.module.get_submodule(path), kind))
+def _begun(
+    where: str, module: nn.Module, params: dict[str, Tensor], buffers: dict[str, Tensor], optimizer: Optimizer,
+    settings: Mapping[str, Tensor | float], seeds: tuple[int, ...],
+) -> State:  # fmt: skip
+    if not isinstance(optimizer, Optimizer):
+        raise ValueError(f"{where}: optimizer must be one of labsupport.optimizers, such as sgd(), got {optimizer!r}")
+    if not isinstance(settings, Mapping):
+        raise ValueError(f"{where}: settings must map names to numbers, such as {{'lr': 0.1}}, got {settings!r}")
+    if any(not value.is_floating_point() for value in params.values()):
+        raise ValueError(f"{where}: build must make modules with real floating parameters, got others")
+    if not params:
+        raise ValueError(f"{where}: build must make modules with parameters that require a gradient, got none")
+    first = next(iter(params.values()))
+    given = {name: each_member(where, name, value, len(seeds), first) for name, value in settings.items()}
+    check_names(where, module, optimizer, given)
+    slots = tree_map(torch.clone, torch.func.vmap(optimizer.init)(params)) if optimizer.init(params) else {}
+    active = torch.ones(len(seeds), dtype=torch.bool, device=first.device)
+    diverged = torch.full((len(seeds),), -1, dtype=torch.int64, device=first.device)
+    return State(module, optimizer, params, buffers, slots, given, seeds, 0, active, diverged)
 
 
-def known_settings(module: nn.Module, optimizer: Optimizer) -> list[str]:
-    """Names that settings and schedules may have."""
-    layers = random_layers(module)
-    known = [*optimizer.defaults, "radius", *(f"{path}.{kind}" for path, kind in layers.items())]
-    return known + (["dropout"] if "p" in layers.values() else [])
-
-
-def is_share(name: str) -> bool:
-    """Whether a setting must lie below 1."""
-    return name == "dropout" or name in SHARES or name.endswith(".p")
-
-
-def _checked(seeds: Iterable[int]) -> tuple[int, ...]:
+def _checked(where: str, seeds: Iterable[int]) -> tuple[int, ...]:
     if not isinstance(seeds, Iterable):
-        raise ValueError(f"init: seeds must be integers, one for each member, such as range(8), got {seeds!r}")
-    seeds = tuple(check_count("init", "seeds", seed, at_least=0) for seed in seeds)
+        raise ValueError(f"{where}: seeds must be integers, one for each member, such as range(8), got {seeds!r}")
+    seeds = tuple(check_count(where, "seeds", seed, at_least=0) for seed in seeds)
     if not seeds or max(seeds) >= 2**63:
         got = f"got {max(seeds)}" if seeds else "got none"
-        raise ValueError(f"init: seeds must hold at least one seed, none above 2**63 - 1, {got}")
+        raise ValueError(f"{where}: seeds must hold at least one seed, none above 2**63 - 1, {got}")
     return seeds
 
 
 def _built(build: Build, seed: int) -> nn.Module:
     if not callable(build) or isinstance(build, nn.Module):
         raise ValueError(f"init: build must be a function of a generator, got {type(build).__name__}")
-    with torch.random.fork_rng(devices=[]):
+    with GENERATOR, torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = build(torch.Generator().manual_seed(seed))
     if not isinstance(module, nn.Module):
@@ -204,33 +228,6 @@ def _stacked(every: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     if any(kind != kinds[0] for kind in kinds):
         raise ValueError("init: build must make modules of one shape, dtype and device for every seed")
     return {name: torch.stack([one[name].detach() for one in every]) for name in every[0]}
-
-
-def _setting(name: str, value: Tensor | float, members: int, like: Tensor) -> Tensor:
-    try:
-        each = torch.as_tensor(value, dtype=like.dtype).detach().to(like.device)
-        each = each.expand(members).clone() if each.ndim == 0 else each
-    except (TypeError, ValueError, RuntimeError):
-        each = None
-    if each is None or each.shape != (members,) or not holds(each.isfinite()):
-        raise ValueError(f"init: settings[{name!r}] must be finite, one number or ({members},), got {value!r}")
-    if not holds(each >= 0):
-        raise ValueError(f"init: settings[{name!r}] must be >= 0, got {value!r}")
-    return each
-
-
-def _check_names(module: nn.Module, optimizer: Optimizer, given: dict[str, Tensor]) -> None:
-    known = known_settings(module, optimizer)
-    for name in given:
-        if name not in known:
-            raise ValueError(f"init: settings must be among {', '.join(known)}, got {name!r}")
-    for name, default in optimizer.defaults.items():
-        if default is None and name not in given:
-            got = ", ".join(given) or "none"
-            raise ValueError(f"init: settings must hold {name!r} for {optimizer.name}, got {got}")
-    for name, value in given.items():
-        if is_share(name) and not holds(value < 1):
-            raise ValueError(f"init: settings[{name!r}] must lie in [0, 1), got {value}")
 
 
 def _indices(which: Which, members: int) -> list[int]:

@@ -10,12 +10,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from labsupport.data import Split
+from labsupport.data import Partitions, Rows, Split
 from labsupport.optimizers import Optimizer
 from labsupport.population import storage
-from labsupport.population.measuring import evaluate
+from labsupport.population.feeds import Feed, feeds
+from labsupport.population.measuring import scores_of
 from labsupport.population.members import State, init, member
 from labsupport.population.plans import Plan
+from labsupport.population.programs import network
 from labsupport.population.runners import Runner, runner
 from labsupport.values import check_count
 
@@ -58,7 +60,7 @@ class Result:
 
 
 def train(
-    build: Callable[[torch.Generator], nn.Module], split: Split, optimizer: Optimizer,
+    build: Callable[[torch.Generator], nn.Module], data: Split | Partitions, optimizer: Optimizer,
     settings: Mapping[str, Tensor | float], plan: Plan, *, seeds: Iterable[int],
 ) -> Result:  # fmt: skip
     """Train one network for each seed, side by side, and measure all after every epoch.
@@ -68,33 +70,34 @@ def train(
 
     Args:
         build, optimizer, settings, seeds: see `init`.
-        split: data on the device where the members shall be trained.
+        data: a `Split` for all, or `data.partitions(…)`, a sample for each seed; on the device where the members
+            shall be trained.
         plan: epochs, batches, schedule, backend. Where `plan.save` names a file of this run, it is taken up there.
     Raises:
         ValueError: something does not fit together, or `plan.save` holds another run.
     """
-    if not isinstance(split, Split) or not isinstance(plan, Plan):
-        raise ValueError(f"train: split must be a data.Split and plan a Plan, got {split!r} and {plan!r}")
-    return carry_on(init(build, optimizer, settings, seeds=seeds).to(split.train[0].device), split, plan)
+    _check_kinds(data, plan)
+    device = (data.pool if isinstance(data, Partitions) else data.train)[0].device
+    return carry_on(init(build, optimizer, settings, seeds=seeds).to(device), data, plan)
 
 
-def carry_on(state: State, split: Split, plan: Plan) -> Result:
+def carry_on(state: State, data: Split | Partitions, plan: Plan) -> Result:
     """`train` for members that exist: `plan.num_epochs` more epochs from wherever they are.
 
     Raises:
         ValueError: as `train`, or the members stand in the middle of an epoch.
     """
-    if not isinstance(split, Split) or not isinstance(plan, Plan):
-        raise ValueError(f"train: split must be a data.Split and plan a Plan, got {split!r} and {plan!r}")
-    work = runner("train", state, *split.train, plan, plan.num_epochs)
+    _check_kinds(data, plan)
+    parts = feeds(data)
+    work = runner("train", state, parts["train"], plan, plan.num_epochs)
     if state.step % work.per_epoch:
         raise ValueError(f"carry_on: the members must stand at the end of an epoch, got step {state.step}")
-    log = _Log(split, plan, state)
+    log = _Log(data, parts["valid"], plan, state)
     if plan.save is not None:
         state, backend = storage.resume(plan.save, state, log.curves, log.about)
         if backend and plan.backend == "auto":  # the same to the end, also when the plan has grown
-            work = runner("train", state, *split.train, replace(plan, backend=backend), plan.num_epochs)
-    log.slabs = work.slabs(state)
+            work = runner("train", state, parts["train"], replace(plan, backend=backend), plan.num_epochs)
+    log.slabs = work.slabs.cut(state)
     done = log.epochs
     if done > plan.num_epochs:
         raise ValueError(f"train: {plan.save} must hold at most {plan.num_epochs} epochs, got {done}")
@@ -110,29 +113,41 @@ def carry_on(state: State, split: Split, plan: Plan) -> Result:
                 log.store(work)
         except KeyboardInterrupt:
             warnings.warn(f"train: interrupted, {log.epochs} of {plan.num_epochs} epochs", RuntimeWarning, stacklevel=2)
-    return log.close(work.joined(log.slabs), work.backend)
+    return log.close(work.slabs.joined(log.slabs), work.backend)
 
 
-def step(state: State, x: Tensor, y: Tensor, plan: Plan, *, num_steps: int = 1) -> tuple[State, Tensor]:
+def step(
+    state: State, x: Tensor, y: Tensor, plan: Plan, *, num_steps: int = 1, rows: Rows | None = None
+) -> tuple[State, Tensor]:
     """`num_steps` updates of every member on batches of the n examples (x, y); `plan.num_epochs` is not used.
 
+    Args:
+        rows: each seed's own examples out of the pool (x, y), such as `partitions.train`.
     Returns:
         the new state, and losses (members, num_steps), each before its update, on the CPU.
     Raises:
         ValueError: the data do not fit the plan or the network.
     """
     check_count("step", "num_steps", num_steps)
-    work = runner("step", state, x, y, plan, None, num_steps)
-    pairs = [work.advance(slab, place, num_steps) for place, slab in enumerate(work.slabs(state))]
-    return work.joined([slab for slab, _ in pairs]), torch.cat([losses for _, losses in pairs])[: len(state)]
+    if rows is not None and not isinstance(rows, Rows):
+        raise ValueError(f"step: rows must be data.Rows, such as partitions.train, got {type(rows).__name__}")
+    work = runner("step", state, Feed(x, y, rows), plan, None, num_steps)
+    pairs = [work.advance(slab, place, num_steps) for place, slab in enumerate(work.slabs.cut(state))]
+    return work.slabs.joined([slab for slab, _ in pairs]), torch.cat([losses for _, losses in pairs])[: len(state)]
+
+
+def _check_kinds(data: Split | Partitions, plan: Plan) -> None:
+    if not isinstance(data, (Split, Partitions)) or not isinstance(plan, Plan):
+        raise ValueError(f"train: data must be a data.Split or Partitions, and plan a Plan, got {data!r} and {plan!r}")
 
 
 class _Log:
     """The curves of a run in the making."""
 
-    def __init__(self, split: Split, plan: Plan, state: State) -> None:
-        self.split, self.plan, self.members = split, plan, len(state)
-        self.about = {} if plan.save is None else storage.fingerprint(state, split, plan)
+    def __init__(self, data: Split | Partitions, valid: Feed, plan: Plan, state: State) -> None:
+        self.valid, self.plan, self.members = valid, plan, len(state)
+        self.net = network(state.module, training=False)
+        self.about = {} if plan.save is None else storage.fingerprint(state, data, plan)
         names = ("train_loss", "valid_epochs", "valid_loss", "valid_error")
         self.now: tuple[Sequence[State], dict[str, list[Tensor]]] = ((), {name: [] for name in names})
 
@@ -154,9 +169,10 @@ class _Log:
 
     def measured(self, slabs: Sequence[State], epoch: int) -> dict[str, Tensor]:
         """Validation after an epoch, where the plan wants one."""
-        if epoch % self.plan.valid_every and epoch != self.plan.num_epochs:
+        every = self.plan.valid_every
+        if not every or (epoch % every and epoch != self.plan.num_epochs):
             return {}
-        parts = zip(*(evaluate(slab, *self.split.valid, loss=self.plan.loss) for slab in slabs), strict=True)
+        parts = zip(*(scores_of(slab, self.valid, self.plan.loss, net=self.net) for slab in slabs), strict=True)
         loss, error = (torch.cat(part)[: self.members].cpu() for part in parts)
         return {"valid_epochs": torch.tensor(epoch), "valid_loss": loss, "valid_error": error}
 
@@ -168,13 +184,13 @@ class _Log:
     def store(self, work: Runner) -> None:
         if self.plan.save is not None:
             about = {**self.about, "backend": "compiled" if work.compiled else "eager"}
-            storage.save(self.plan.save, work.joined(self.slabs), self.curves, about)
+            storage.save(self.plan.save, work.slabs.joined(self.slabs), self.curves, about)
 
     def close(self, state: State, backend: str) -> Result:
         lists, empty = self.curves, torch.zeros(len(state), 0)
         train_loss = torch.cat(lists["train_loss"], 1) if lists["train_loss"] else empty
         valid = [torch.stack(lists[name], 1) if lists[name] else empty for name in ("valid_loss", "valid_error")]
-        epochs = torch.tensor([int(epoch) for epoch in lists["valid_epochs"]])
+        epochs = torch.tensor([int(epoch) for epoch in lists["valid_epochs"]], dtype=torch.int64)
         return Result(state, train_loss, epochs, *valid, backend, self.epochs == self.plan.num_epochs)
 
 

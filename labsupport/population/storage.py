@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from labsupport import files
-from labsupport.data import Split
+from labsupport.data import Partitions, Split
 from labsupport.population.members import State
 
 __all__ = ["fingerprint", "load", "resume", "save"]
@@ -64,19 +64,28 @@ def resume(path: str | Path, state: State, curves: Curves, about: dict[str, Any]
     return found, note.get("backend", "")
 
 
-def fingerprint(start: State, split: Split, plan: Any) -> dict[str, Any]:
+def fingerprint(start: State, data: Split | Partitions, plan: Any) -> dict[str, Any]:
     """What makes two runs the same one: where they start, data and plan (schedules and losses only by name)."""
     return {
         "network": hashlib.sha256(str(start.module).encode()).hexdigest()[:16],
         "seeds": hashlib.sha256(repr(start.seeds).encode()).hexdigest()[:16],
         "settings": ", ".join(f"{name} {_digest([value])}" for name, value in sorted(start.settings.items())),
-        "data": _digest([*split.train, *split.valid]),
+        "data": _of_data(data),
         "start": f"{start.step} {_digest(tree_leaves([start.params, start.buffers, start.slots, start.active]))}",
         "batches": f"{plan.batch_size}, {plan.order}",
         "schedule": ", ".join(sorted(plan.schedule)),
-        "loss": getattr(plan.loss, "__qualname__", type(plan.loss).__qualname__),
+        "loss": _name(plan.loss),
+        "penalty": _name(plan.penalty),
         "slab and backend": f"{plan.slab}, {plan.backend}",
     }
+
+
+def _of_data(data: Split | Partitions) -> str:
+    """Of all that is seen in training and validation; of partitions also whose rows are which."""
+    if isinstance(data, Split):
+        return _digest([*data.train, *data.valid])
+    rows = [value for part in (data.train, data.valid) for value in (part.index, part.targets) if value is not None]
+    return _digest([*data.pool, torch.tensor(data.seeds), *rows])
 
 
 def _digest(tensors: list[Tensor]) -> str:
@@ -85,6 +94,10 @@ def _digest(tensors: list[Tensor]) -> str:
         whole = torch.empty(value.shape, dtype=value.dtype).copy_(value.detach())
         digest.update(whole.view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _name(function: Any) -> str:
+    return "" if function is None else getattr(function, "__qualname__", type(function).__qualname__)
 
 
 def _checked(where: str, path: str | Path) -> Path:

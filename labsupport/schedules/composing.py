@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from labsupport.remaking import recorded
 from labsupport.schedules.cosines import half_cosine
 from labsupport.schedules.elementwise import at_least, at_most, blend, choose, real
 from labsupport.schedules.schedule import Schedule, check_boundaries, check_schedule
@@ -13,6 +14,7 @@ __all__ = ["join", "scale", "warmup", "wsd"]
 SHAPES = {"linear": lambda x: 1.0 - x, "cosine": half_cosine, "1-sqrt": lambda x: 1.0 - x**0.5}
 
 
+@recorded
 def warmup(schedule: Schedule, *, num_steps: int, start: float = 0.0) -> Schedule:
     """A line from `start` at step 0 to the schedule's first rate at `num_steps`, then the schedule from its step 0.
 
@@ -36,6 +38,7 @@ def warmup(schedule: Schedule, *, num_steps: int, start: float = 0.0) -> Schedul
     return Schedule(rule, f"warmup({schedule}, {num_steps=}, {start=})")
 
 
+@recorded
 def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     """One schedule after another, each counted from its own step 0 at the boundary where it takes over.
 
@@ -62,6 +65,7 @@ def join(schedules: Sequence[Schedule], boundaries: Sequence[int]) -> Schedule:
     return Schedule(rule, f"join({parts}, {edges})")
 
 
+@recorded
 def scale(schedule: Schedule, factor: float) -> Schedule:
     """`factor` times the schedule.
 
@@ -73,6 +77,7 @@ def scale(schedule: Schedule, factor: float) -> Schedule:
     return Schedule(lambda step: factor * schedule.rule(step), f"scale({schedule}, {factor})")
 
 
+@recorded
 def wsd(
     peak: float, *, warmup_steps: int, stable_steps: int, decay_steps: int, end: float = 0.0,
     shape: Literal["linear", "cosine", "1-sqrt"] = "linear",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from labsupport.remaking import recorded
 from labsupport.schedules.elementwise import at_least, at_most, blend, cos, real
 from labsupport.schedules.noise import normal
 from labsupport.schedules.schedule import Schedule, check_start
@@ -17,6 +18,7 @@ def half_cosine(fraction: Any) -> Any:
     return 0.5 * (1.0 + cos(math.pi * fraction))
 
 
+@recorded
 def cosine(init: float, *, decay_steps: int, alpha: float = 0.0) -> Schedule:
     """Half-cosine decay from `init` at step 0 to `alpha * init` at `decay_steps`, constant after.
 
@@ -37,6 +39,7 @@ def cosine(init: float, *, decay_steps: int, alpha: float = 0.0) -> Schedule:
     return Schedule(rule, f"cosine({init}, {decay_steps=}, {alpha=})")
 
 
+@recorded
 def linear_cosine(
     init: float, *, decay_steps: int, num_periods: float = 0.5, alpha: float = 0.0, beta: float = 0.001
 ) -> Schedule:
@@ -61,6 +64,7 @@ def linear_cosine(
     return Schedule(lambda step: init * shape(step, 0.0), text)
 
 
+@recorded
 def noisy_linear_cosine(
     init: float, *, decay_steps: int, initial_variance: float = 1.0, variance_decay: float = 0.55,
     num_periods: float = 0.5, alpha: float = 0.0, beta: float = 0.001, seed: int,

@@ -1,5 +1,6 @@
 """Rates that come back up. Steps are optimizer updates, not epochs."""
 
+from labsupport.remaking import recorded
 from labsupport.schedules.cosines import half_cosine
 from labsupport.schedules.elementwise import blend, count, largest, lookup, power, real
 from labsupport.schedules.schedule import Schedule
@@ -8,6 +9,7 @@ from labsupport.values import check_count, check_number
 __all__ = ["cosine_restarts", "triangular"]
 
 
+@recorded
 def cosine_restarts(
     init: float, *, first_decay_steps: int, t_mul: float = 2.0, m_mul: float = 1.0, alpha: float = 0.0
 ) -> Schedule:
@@ -54,6 +56,7 @@ def _walk(first: int, t_mul: float, last_step: float) -> tuple[list[float], list
     return starts, lengths
 
 
+@recorded
 def triangular(low: float, high: float, *, half_cycle: int, decay: float = 1.0) -> Schedule:
     """Up from `low` to `high` in `half_cycle` steps along a line, down in as many, and again.
 

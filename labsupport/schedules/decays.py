@@ -6,6 +6,7 @@ The learning rate is in the optimizer's units; steps are optimizer updates, not 
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from labsupport.remaking import recorded
 from labsupport.schedules import elementwise
 from labsupport.schedules.elementwise import at_least, blend, count, exp, lookup, real
 from labsupport.schedules.schedule import Schedule, check_boundaries, check_start
@@ -14,6 +15,7 @@ from labsupport.values import check_choice, check_number
 __all__ = ["constant", "exponential", "inverse_sqrt", "inverse_time", "natural_exp", "piecewise", "polynomial"]
 
 
+@recorded
 def constant(value: float) -> Schedule:
     """The same rate at every step.
 
@@ -24,6 +26,7 @@ def constant(value: float) -> Schedule:
     return Schedule(lambda step: 0.0 * real(step) + value, f"constant({value})")
 
 
+@recorded
 def piecewise(
     boundaries: Sequence[int], values: Sequence[float], *, switch: Literal["after", "at"] = "after"
 ) -> Schedule:
@@ -49,6 +52,7 @@ def piecewise(
     return Schedule(rule, f"piecewise({edges}, {rates}, {switch=})")
 
 
+@recorded
 def exponential(init: float, *, decay_steps: int, decay_rate: float, staircase: bool = False) -> Schedule:
     """init · decay_rate^p with p = step / decay_steps; p is rounded down with `staircase`.
 
@@ -67,6 +71,7 @@ def exponential(init: float, *, decay_steps: int, decay_rate: float, staircase: 
     return Schedule(rule, f"exponential({init}, {decay_steps=}, {decay_rate=}, {staircase=})")
 
 
+@recorded
 def natural_exp(init: float, *, decay_steps: int, decay_rate: float, staircase: bool = False) -> Schedule:
     """init · e^(−decay_rate · p) with p = step / decay_steps; arguments and errors as in `exponential`."""
     init, decay_steps, decay_rate = _check("natural_exp", init, decay_steps, decay_rate, staircase)
@@ -77,6 +82,7 @@ def natural_exp(init: float, *, decay_steps: int, decay_rate: float, staircase: 
     return Schedule(rule, f"natural_exp({init}, {decay_steps=}, {decay_rate=}, {staircase=})")
 
 
+@recorded
 def inverse_time(init: float, *, decay_steps: int, decay_rate: float, staircase: bool = False) -> Schedule:
     """init / (1 + decay_rate · p) with p = step / decay_steps; arguments and errors as in `exponential`."""
     init, decay_steps, decay_rate = _check("inverse_time", init, decay_steps, decay_rate, staircase)
@@ -87,6 +93,7 @@ def inverse_time(init: float, *, decay_steps: int, decay_rate: float, staircase:
     return Schedule(rule, f"inverse_time({init}, {decay_steps=}, {decay_rate=}, {staircase=})")
 
 
+@recorded
 def inverse_sqrt(init: float, *, decay_steps: int) -> Schedule:
     """init / √(1 + step / decay_steps), which has no horizon.
 
@@ -108,6 +115,7 @@ def inverse_sqrt(init: float, *, decay_steps: int) -> Schedule:
     return Schedule(rule, f"inverse_sqrt({init}, {decay_steps=})")
 
 
+@recorded
 def polynomial(
     init: float, *, decay_steps: int, end: float = 1e-4, power: float = 1.0, cycle: bool = False
 ) -> Schedule:

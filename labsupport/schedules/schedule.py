@@ -8,6 +8,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from labsupport.remaking import Remade
 from labsupport.values import check_count, check_number, holds
 
 __all__ = ["MAX_STEP", "Schedule", "check_boundaries", "check_schedule", "check_start"]
@@ -16,11 +17,12 @@ MAX_STEP = 2**53  # the last integer up to which float64 has them all
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Schedule:
+class Schedule(Remade):
     """A learning rate for each step, counted from 0 in optimizer updates.
 
     Calling it with an int gives a float; with a tensor of integers, of any shape, a float64 tensor of that shape on
-    its device. It holds no state and draws no random numbers: the same step always gives the same rate.
+    its device. It holds no state and draws no random numbers: the same step always gives the same rate. One that a
+    function of this room made can be pickled.
 
     Attributes:
         rule: the same for a step that was checked: int -> float, and int64 tensor -> float64 tensor. It must be pure.

@@ -10,7 +10,7 @@ import sys
 from .model import Book
 
 MAX_MODULE, MAX_FUNCTION = 400, 40
-PURE = {"values", "files", "data", "models", "schedules", "optimizers", "initialization", "tables"}
+PURE = {"values", "files", "remaking", "data", "models", "schedules", "optimizers", "initialization", "tables"}
 FLOORS = (PURE, {"training", "population"}, None, {"checks", "show", "plots"}, {"__main__"})
 TOPICS, DRAWING = 2, 3
 SCREEN = {"matplotlib", "IPython", "ipywidgets"}
