@@ -54,13 +54,16 @@ def test_clocked_believes_the_seconds_it_is_told_and_runs_nothing_before(passing
     assert (row.ours[1], row.peer[1], row.ratio[1], row.met) == (2.0, 1.0, 0.5, True)
 
 
-@pytest.mark.parametrize(("ours", "better", "bar", "met"), [
-    ([1.0, 2.0, 4.0], "higher", 2.0, True),
-    ([1.0, 2.0, 4.0], "higher", 2.1, False),   # the better quartile, 3, does not help
-    ([1.0, 2.0, 4.0], "lower", 2.0, True),
-    ([1.0, 2.0, 4.0], "lower", 1.9, False),    # nor does 1.5
-    (0.97, "higher", 0.97, True),
-])
+@pytest.mark.parametrize(
+    ("ours", "better", "bar", "met"),
+    [
+        ([1.0, 2.0, 4.0], "higher", 2.0, True),
+        ([1.0, 2.0, 4.0], "higher", 2.1, False),  # the better quartile, 3, does not help
+        ([1.0, 2.0, 4.0], "lower", 2.0, True),
+        ([1.0, 2.0, 4.0], "lower", 1.9, False),  # nor does 1.5
+        (0.97, "higher", 0.97, True),
+    ],
+)
 def test_a_bar_is_met_by_the_median(ours, better, bar, met):
     assert frame.measured("any", ours, better=better, bar=bar).met is met
 
@@ -92,21 +95,26 @@ def test_quick_runs_three_rounds(monkeypatch):
     assert frame.clocked("once", lambda: 1.0, lambda: 2.0, rounds=1).ratio == (2.0, 2.0, 2.0)
 
 
-@pytest.mark.parametrize(("call", "message"), [
-    (lambda: frame.timed("x", int, rounds=2), r"timed: rounds must be >= 3, got 2"),
-    (lambda: frame.clocked("x", int, int, rounds=1), r"clocked: rounds must be >= 3, got 1"),
-    (lambda: frame.measured("x", float("nan")), r"measured: ours must be finite"),
-    (lambda: frame.measured("x", []), r"measured: ours must be finite numbers, at least one"),
-    (lambda: frame.measured("x", 1, better="big"), r"measured: better must be"),
-])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: frame.timed("x", int, rounds=2), r"timed: rounds must be >= 3, got 2"),
+        (lambda: frame.clocked("x", int, int, rounds=1), r"clocked: rounds must be >= 3, got 1"),
+        (lambda: frame.measured("x", float("nan")), r"measured: ours must be finite"),
+        (lambda: frame.measured("x", []), r"measured: ours must be finite numbers, at least one"),
+        (lambda: frame.measured("x", 1, better="big"), r"measured: better must be"),
+    ],
+)
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
 
 
 def test_the_table_names_every_column():
-    rows = [frame.measured("accuracy", 0.975, bar=0.9, unit="share"),
-            frame.clocked("steps", lambda: 1.0, lambda: 2.0, peer_name="torch", rounds=3)]
+    rows = [
+        frame.measured("accuracy", 0.975, bar=0.9, unit="share"),
+        frame.clocked("steps", lambda: 1.0, lambda: 2.0, peer_name="torch", rounds=3),
+    ]
     head, rule, first, second = frame.report(rows).splitlines()
     assert head.split() == ["what", "ours", "peer", "ratio", "bar", "met"]
     assert set(rule) == {"-", " "}

@@ -84,10 +84,13 @@ def test_an_environment_half_made_is_made_again(commands, monkeypatch):
     assert len(commands) == 3
 
 
-@pytest.mark.parametrize(("python", "reason"), [
-    ("/nowhere/python", "/nowhere/python cannot be run"),
-    (sys.executable, "No module named 'jax'"),
-])
+@pytest.mark.parametrize(
+    ("python", "reason"),
+    [
+        ("/nowhere/python", "/nowhere/python cannot be run"),
+        (sys.executable, "No module named 'jax'"),
+    ],
+)
 def test_an_interpreter_without_jax_is_named(monkeypatch, python, reason):
     monkeypatch.setenv("JAX_PYTHON", python)
     with pytest.raises(peers.Missing, match=reason):

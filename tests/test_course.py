@@ -62,11 +62,14 @@ def _asked(tree):
 
 def _course(tree, *arguments, before="pass", **env):
     """Runs course.py, after some doctoring in the same process."""
-    code = f"import runpy, sys; sys.argv = {['course.py', *arguments]!r}; {before}; " \
-           f"runpy.run_path({str(tree / 'course.py')!r}, run_name='__main__')"
+    code = (
+        f"import runpy, sys; sys.argv = {['course.py', *arguments]!r}; {before}; "
+        f"runpy.run_path({str(tree / 'course.py')!r}, run_name='__main__')"
+    )
     inherited = {name: value for name, value in os.environ.items() if name not in COURSE["ENVIRONMENT"]}
-    return subprocess.run([sys.executable, "-c", code], cwd=tree, env=inherited | env, capture_output=True, text=True,
-                          timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=tree, env=inherited | env, capture_output=True, text=True, timeout=120
+    )
 
 
 def _one_line(done, *parts):
@@ -81,6 +84,7 @@ def _one_line(done, *parts):
 
 # -- what goes wrong for newcomers
 
+
 def test_an_old_python_is_turned_away(tree):
     done = _course(tree, "lab", before="sys.version_info = (3, 9, 1, 'final', 0)")
     _one_line(done, "Python 3.11 or newer is needed, this is 3.9")
@@ -92,8 +96,10 @@ def test_an_old_python_can_read_the_file():
 
 @pytest.mark.parametrize("module", ["venv", "ensurepip"])
 def test_a_python_without_venv(tree, module):
-    before = ("import importlib.util as u; find = u.find_spec; "
-              f"u.find_spec = lambda name: None if name == {module!r} else find(name)")
+    before = (
+        "import importlib.util as u; find = u.find_spec; "
+        f"u.find_spec = lambda name: None if name == {module!r} else find(name)"
+    )
     _one_line(_course(tree, "lab", before=before), f"lacks its {module} module", "apt install python3-venv")
 
 
@@ -104,16 +110,24 @@ def test_outside_the_course(tmp_path):
 
 def test_no_network_at_the_first_installation(tree):
     """A real .venv and a real pip that finds nobody listening."""
-    nowhere = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0",
-               "PIP_FIND_LINKS": "", "PIP_NO_CACHE_DIR": "1"}
+    nowhere = {
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+        "PIP_RETRIES": "0",
+        "PIP_FIND_LINKS": "",
+        "PIP_NO_CACHE_DIR": "1",
+    }
     _one_line(_course(tree, "lab", **nowhere), "no network")
     assert not (tree / ".venv" / "course-stamp.json").exists()
 
 
 @posix
 def test_a_full_disk_in_pips_words(tree):
-    _stand_in(tree, "*install*) echo 'ERROR: Could not install packages due to an OSError: [Errno 28] "
-                    "No space left on device' >&2; exit 1;;")
+    _stand_in(
+        tree,
+        "*install*) echo 'ERROR: Could not install packages due to an OSError: [Errno 28] "
+        "No space left on device' >&2; exit 1;;",
+    )
     _one_line(_course(tree, "lab"), "the disk is full")
 
 
@@ -128,14 +142,19 @@ def test_pips_own_words_are_shown_where_no_line_is_known(tree):
     _stand_in(tree, "*install*) echo 'ERROR: no such flag' >&2; exit 1;;")
     done = _course(tree, "lab")
     assert done.returncode == 1
-    assert done.stderr.splitlines() == ["ERROR: no such flag",
-                                        "course.py: pip could not install the course; its own words are above"]
+    assert done.stderr.splitlines() == [
+        "ERROR: no such flag",
+        "course.py: pip could not install the course; its own words are above",
+    ]
 
 
-@pytest.mark.parametrize(("error", "line"), [
-    (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
-    (KeyboardInterrupt(), "stopped; what was finished is kept"),
-])
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (KeyboardInterrupt(), "stopped; what was finished is kept"),
+    ],
+)
 def test_errors_anywhere_become_a_line(error, line, monkeypatch, capsys):
     def fail(options):
         raise error
@@ -148,8 +167,14 @@ def test_errors_anywhere_become_a_line(error, line, monkeypatch, capsys):
 @posix
 def test_ctrl_c(tree):
     _stand_in(tree, "*install*) exec sleep 60;;")
-    child = subprocess.Popen([sys.executable, "course.py", "lab"], cwd=tree, start_new_session=True, text=True,
-                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen(
+        [sys.executable, "course.py", "lab"],
+        cwd=tree,
+        start_new_session=True,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     while not _asked(tree):
         assert child.poll() is None
         time.sleep(0.05)
@@ -160,13 +185,17 @@ def test_ctrl_c(tree):
 
 # -- the command line and its twins
 
-@pytest.mark.parametrize(("arguments", "parts"), [
-    (["bake"], ["say one of: lab test site run"]),
-    (["lab", "SIZE=3"], ["lab: SIZE=3 is not understood", "FRESH, PORT, NO_BROWSER, PIP_ARGS"]),
-    (["table"], ["table: say which", "NAME="]),
-    (["bench"], ["bench: say which", "TOPIC="]),
-    (["lab", "PORT=here"], ["PORT must be a number, got here"]),
-])
+
+@pytest.mark.parametrize(
+    ("arguments", "parts"),
+    [
+        (["bake"], ["say one of: lab test site run"]),
+        (["lab", "SIZE=3"], ["lab: SIZE=3 is not understood", "FRESH, PORT, NO_BROWSER, PIP_ARGS"]),
+        (["table"], ["table: say which", "NAME="]),
+        (["bench"], ["bench: say which", "TOPIC="]),
+        (["lab", "PORT=here"], ["PORT must be a number, got here"]),
+    ],
+)
 def test_words_that_are_not_understood(arguments, parts):
     _one_line(_course(ROOT, *arguments), *parts)
 
@@ -189,8 +218,14 @@ def test_the_makefile_has_the_same_words_and_options():
 def test_make_passes_on_what_was_typed_and_nothing_else():
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # this may run under make
     env |= {"NAME": "a-machine", "QUICK": "1"}
-    asked = subprocess.run(["make", "-n", "table", "NAME=landscape/steps", "PIP_ARGS=-q --no-cache"], cwd=ROOT, env=env,
-                           capture_output=True, text=True, check=True).stdout.split(maxsplit=2)[2]
+    asked = subprocess.run(
+        ["make", "-n", "table", "NAME=landscape/steps", "PIP_ARGS=-q --no-cache"],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split(maxsplit=2)[2]
     assert " ".join(asked.split()) == "table 'NAME=landscape/steps' 'PIP_ARGS=-q --no-cache'"
     asked = subprocess.run(["make", "-n", "lab"], cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
     assert asked.split()[1:] == ["course.py", "lab"]
@@ -201,6 +236,7 @@ def test_the_size_of_course():
 
 
 # -- the set-up and its stamp
+
 
 @posix
 def test_the_second_start_installs_nothing(tree):
@@ -253,6 +289,7 @@ def test_a_failed_installation_leaves_no_stamp(tree):
 
 # -- the words
 
+
 @posix
 def test_lab_copies_the_pages_and_opens_the_welcome_page(tree):
     _stand_in(tree)
@@ -260,8 +297,13 @@ def test_lab_copies_the_pages_and_opens_the_welcome_page(tree):
     assert _course(tree, "lab", "FRESH=landscape", "PORT=8899", "--no-browser").returncode == 0
     _, copy, lab = _asked(tree)
     assert copy == "-m book copy my/ --fresh landscape"
-    for part in (f"--ServerApp.root_dir={tree / 'my'}", "/lab/tree/welcome.md", "--ServerApp.port=8899", "--no-browser",
-                 "{'jupyterlab_jupytext': False}"):
+    for part in (
+        f"--ServerApp.root_dir={tree / 'my'}",
+        "/lab/tree/welcome.md",
+        "--ServerApp.port=8899",
+        "--no-browser",
+        "{'jupyterlab_jupytext': False}",
+    ):
         assert part in lab
     assert '"fetchNews": "false"' in (tree / ".venv" / "lab-settings" / "overrides.json").read_text(encoding="utf-8")
 
@@ -279,11 +321,14 @@ def test_options_in_the_environment(tree):
 
 
 @posix
-@pytest.mark.parametrize(("failing", "last"), [
-    ("", "All stages passed: ruff, tests, pages, site"),
-    ("*ruff*) exit 1;;", "FAILED: ruff"),
-    ("*valley.ipynb*) echo Cell 3 differs; exit 1;;\n*sphinx*) exit 2;;", "FAILED: pages, site"),
-])
+@pytest.mark.parametrize(
+    ("failing", "last"),
+    [
+        ("", "All stages passed: ruff, tests, pages, site"),
+        ("*ruff*) exit 1;;", "FAILED: ruff"),
+        ("*valley.ipynb*) echo Cell 3 differs; exit 1;;\n*sphinx*) exit 2;;", "FAILED: pages, site"),
+    ],
+)
 def test_no_stage_hides_a_later_one(tree, failing, last):
     _stand_in(tree, failing)
     pages = tree / "chapters" / "landscape"
@@ -295,7 +340,7 @@ def test_no_stage_hides_a_later_one(tree, failing, last):
     lines = done.stdout.splitlines()
     assert lines[-1] == last
     assert len(re.findall(r"^== \w+: (?:ok|FAILED) in [\d.]+ s$", done.stdout, flags=re.M)) == 4
-    table = lines[lines.index("Seconds per notebook (two at a time, one thread each)"):]
+    table = lines[lines.index("Seconds per notebook (two at a time, one thread each)") :]
     assert [line.split()[-1] for line in table[1:3]] == ["landscape/saddle.ipynb", "landscape/valley.ipynb"]
     assert ("Cell 3 differs" in done.stdout) == ("valley" in failing)
     asked = " ".join(_asked(tree))
@@ -315,6 +360,7 @@ def test_a_page_that_asks_for_the_network_fails(tree):
 
 # -- the other files of the set-up
 
+
 def test_environment_yml_is_what_conda_reads():
     """No conda here: every spec is parsed strictly, as conda would, and the pip part by pip itself."""
     from rattler import MatchSpec, Version, VersionSpec
@@ -323,8 +369,10 @@ def test_environment_yml_is_what_conda_reads():
     assert set(content) == {"name", "channels", "dependencies"}
     assert (content["name"], content["channels"][0]) == ("adaptive-training", "conda-forge")
     *conda, pip = content["dependencies"]
-    specs = {str(spec.name.as_normalized if hasattr(spec.name, "as_normalized") else spec.name): spec
-             for spec in (MatchSpec(text, strict=True) for text in conda)}
+    specs = {
+        str(spec.name.as_normalized if hasattr(spec.name, "as_normalized") else spec.name): spec
+        for spec in (MatchSpec(text, strict=True) for text in conda)
+    }
     assert len(specs) == 2, specs
     python = next(text for text in conda if text.startswith("python"))
     assert VersionSpec(python.removeprefix("python")).matches(Version("3.11.7"))
@@ -336,8 +384,12 @@ def test_pip_reads_the_pip_part(tmp_path):
     lines = content["dependencies"][-1]["pip"]
     file = tmp_path / "requirements.txt"  # conda writes the lines beside environment.yml, hence the full path below
     file.write_text("\n".join(lines).replace("-c ", f"-c {ROOT}{os.sep}"), encoding="utf-8")
-    done = subprocess.run([sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--no-build-isolation",
-                           "-r", str(file)], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--dry-run", "--no-deps", "--no-build-isolation", "-r", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert "adaptive-training" in done.stdout
 
@@ -388,8 +440,13 @@ def test_ci_fails_when_either_stage_fails(tmp_path, failing, status):
     for name, body in (("make", f'[ "$1" != {failing} ]'), ("chromium", "exit 0")):
         (bin_ / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
         (bin_ / name).chmod(0o755)
-    done = subprocess.run(["bash", ".ci/run"], cwd=tmp_path, capture_output=True, text=True,
-                          env=dict(os.environ, PATH=f"{bin_}{os.pathsep}{os.environ['PATH']}"))
+    done = subprocess.run(
+        ["bash", ".ci/run"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PATH=f"{bin_}{os.pathsep}{os.environ['PATH']}"),
+    )
     assert done.returncode == status
     assert done.stdout.splitlines()[-1] == f"{2 - status} passed, {status} failed"
 

@@ -52,8 +52,10 @@ def test_a_wrong_version_outside_the_repository(wheel, tmp_path):
         pins.write_text(right, encoding="utf-8")
     wrong = [line for line in lines if line.startswith("!!")]
     assert code == 1
-    assert wrong == [f"!!  ipywidgets     is {wanted}, the stored outputs were made with 7.0.0: "
-                     f'run {sys.executable} -m pip install "ipywidgets==7.0.0"']
+    assert wrong == [
+        f"!!  ipywidgets     is {wanted}, the stored outputs were made with 7.0.0: "
+        f'run {sys.executable} -m pip install "ipywidgets==7.0.0"'
+    ]
     assert lines[-1] == "1 to mend: see the lines marked !!"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from labsupport import tables
 
-RECIPE = '''
+RECIPE = """
 from pathlib import Path
 
 CASES = [{"depth": depth, "seed": seed} for depth in (2, 3) for seed in (0, 1)]
@@ -19,7 +19,7 @@ def run(case):
     if Path(__file__).with_suffix(".stop").exists() and case == CASES[2]:
         raise KeyboardInterrupt
     return {"steps": 10 * case["depth"] + case["seed"], "curve": [0.1, 1 / 3], "note": None}
-'''
+"""
 
 
 @pytest.fixture
@@ -98,14 +98,17 @@ def test_a_row_changed_by_hand_is_refused(recipe):
     assert tables.load(tables.make(recipe, progress=False))[0]["steps"] == 20
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("CASES = [", "OTHERS = [", "must define CASES and run"),
-    ('"seed": seed}', '"seed": [seed]}', "CASES must be flat dicts of JSON scalars"),
-    ('"seed": seed}', '"seed": 0}', "none twice, got 4"),
-    ('"note": None', '"note": float("nan")', "run must return a dict of finite JSON scalars"),
-    ('"note": None', '"note": case', "run must return a dict of finite JSON scalars"),
-    ('"note": None', '"seed": 7', r"run must not return the case's own names, got \['seed'\]"),
-])
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("CASES = [", "OTHERS = [", "must define CASES and run"),
+        ('"seed": seed}', '"seed": [seed]}', "CASES must be flat dicts of JSON scalars"),
+        ('"seed": seed}', '"seed": 0}', "none twice, got 4"),
+        ('"note": None', '"note": float("nan")', "run must return a dict of finite JSON scalars"),
+        ('"note": None', '"note": case', "run must return a dict of finite JSON scalars"),
+        ('"note": None', '"seed": 7', r"run must not return the case's own names, got \['seed'\]"),
+    ],
+)
 def test_bad_recipes_are_refused(recipe, old, new, message):
     assert old in RECIPE
     recipe.write_text(RECIPE.replace(old, new), encoding="utf-8")
@@ -135,12 +138,15 @@ def test_the_command_makes_a_table_by_name(recipe, monkeypatch, capsys):
     assert "steps.json: 4 rows" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "text", "message"), [
-    ("r.py", "CASES = [", r"make: recipe must be Python, got .*r\.py: line 1"),
-    ("r.py", "CASES = None\ndef run(case): return {}", "make: recipe must define CASES and run, .* without CASES"),
-    ("r.py", "CASES = [{'a': 1}]\nrun = 3", "make: recipe must define CASES and run, .* without run"),
-    ("r.json", RECIPE, r"make: recipe must be a Python file, got .*r\.json"),
-])
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("r.py", "CASES = [", r"make: recipe must be Python, got .*r\.py: line 1"),
+        ("r.py", "CASES = None\ndef run(case): return {}", "make: recipe must define CASES and run, .* without CASES"),
+        ("r.py", "CASES = [{'a': 1}]\nrun = 3", "make: recipe must define CASES and run, .* without run"),
+        ("r.json", RECIPE, r"make: recipe must be a Python file, got .*r\.json"),
+    ],
+)
 def test_other_recipes_are_refused(tmp_path, name, text, message):
     (tmp_path / name).write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=message):
@@ -156,9 +162,16 @@ def test_no_compiled_file_stands_in_for_a_changed_recipe(tmp_path, monkeypatch):
         assert tables.load(tables.make(recipe, progress=False)) == [{"a": 1, "b": value}]
 
 
-@pytest.mark.parametrize("torn", [
-    b"\xff\xfe", '{"case": {"a": "ä'.encode()[:-1], b"1", b'{"case": {"depth": 3}}\n', b"\0" * 9,
-])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        b"\xff\xfe",
+        '{"case": {"a": "ä'.encode()[:-1],
+        b"1",
+        b'{"case": {"depth": 3}}\n',
+        b"\0" * 9,
+    ],
+)
 def test_whatever_a_crash_left_at_the_end_is_dropped(recipe, torn):
     recipe.write_text(RECIPE.replace("None", '"line\\u2028break\\x85"'), encoding="utf-8")
     recipe.with_suffix(".stop").touch()

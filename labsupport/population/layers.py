@@ -40,7 +40,7 @@ class Way(NamedTuple):
 
     path: str
     kind: str
-    call: Callable[[nn.Module, Values, Tensor], Tensor]
+    call: Callable[[nn.Module, dict[str, Tensor], Tensor], Tensor]
     names: tuple[tuple[str, str], ...]
     why: str = ""
 

@@ -57,7 +57,7 @@ class Objective(NamedTuple):
 
     loss: Callable[..., Tensor]
     loss_settings: tuple[str, ...] = ()
-    penalty: Callable[[Values, Mapping[str, Tensor]], Tensor] | None = None
+    penalty: Callable[[dict[str, Tensor], Mapping[str, Tensor]], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +104,12 @@ def named(settings: Mapping[str, Tensor], kind: str, names: tuple[str, ...]) -> 
 
 
 class Eager:
-    """The step that runs as it stands.
-
-    Args:
-        params: what is trained, by name.
-        labels: whether all targets are class numbers, none of them ignored.
-    """
+    """The step that runs as it stands; `labels` says whether all targets are class numbers, none of them ignored."""
 
     def __init__(
-        self, net: Network, params: Values, optimizer: Optimizer, objective: Objective, draws: Draws, *, labels: bool
-    ) -> None:
+        self, net: Network, params: dict[str, torch.Tensor], optimizer: Optimizer, objective: Objective,
+        draws: Draws, *, labels: bool,
+    ) -> None:  # fmt: skip
         self.net, self.optimizer, self.objective, self.draws = net, optimizer, objective, draws
         links = chains.chain_of(net.ways, net.layers)
         named = {name for link in links for name in (link.weight, link.bias) if name}

@@ -23,13 +23,10 @@ class Layout:
 
     A rule that looks at single entries sees all parameters of a layer that it knows, or of the whole network, as one
     tensor (members, entries), so that its few operations are made once and not for every small tensor. Whatever looks
-    further, at lengths of tensors, sees each parameter as it is.
-
-    Args:
-        params: (members, …), by name.
+    further, at lengths of tensors, sees each parameter as it is. Made from the parameters, (members, …) by name.
     """
 
-    def __init__(self, optimizer: Optimizer, params: Values) -> None:
+    def __init__(self, optimizer: Optimizer, params: dict[str, torch.Tensor]) -> None:
         self.optimizer, self.groups = optimizer, {}
         for name in params:
             owner = max((path for path in optimizer.layers if f"{name}.".startswith(f"{path}.")), key=len, default="")
