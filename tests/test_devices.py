@@ -556,6 +556,7 @@ TABLE: dict[str, Entry] = {
     "optimizers.blocks.Team": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
     "optimizers.blocks.teams": runs(laid_out),
     "optimizers.layer_rates.by_layer": updated(lambda: optimizers.by_layer(optimizers.adam(), layers=["a"])),
+    "optimizers.layer_rates.names_by_layer": cannot(NO_TENSOR),
     "optimizers.layerwise.lars": updated(optimizers.lars),
     "optimizers.momenta.momentum": updated(optimizers.momentum),
     "optimizers.momenta.nesterov": updated(optimizers.nesterov),
@@ -656,6 +657,7 @@ TABLE: dict[str, Entry] = {
         )
     ),
     "population.programs.named": runs(lambda d: programs.named({"loss.a": floats(d, 2)}, "loss", ("a",))),
+    "population.programs.of_penalty": runs(lambda d: programs.of_penalty({"penalty.a": floats(d, 2)})),
     "population.programs.network": cannot(NO_TENSOR),
     "population.programs.outputs": runs(lambda d: population.predict(plain(d), floats(d, 6, 4))),
     "population.runners.Runner": cannot("population.running.step runs it"),

@@ -201,7 +201,7 @@ def test_layers_with_rates_of_their_own_equal_parameter_groups(own, build, rule)
     settings = {"lr": 0.01, f"rate.{last}": torch.tensor([0.5, 0.0, 3.0], dtype=torch.float64)}
     rule = optimizers.by_layer(optimizer, layers=[last])
     result = population.train(build, own, rule, settings, plan(num_epochs=2), seeds=SEEDS)
-    assert "written" not in result.backend or build is mlp
+    assert ("written" in result.backend) == (build is mlp)
     for i, rate in enumerate((0.5, 0.0, 3.0)):
 
         def grouped(params, lr, rate=rate):
@@ -365,9 +365,7 @@ REFUSED = {
     r"Partitions: train must name rows of the pool, 0 … 9": lambda own: data.Partitions(
         (own.pool[0][:10], own.pool[1][:10]), own.train, own.valid, own.test
     ),
-    r"Partitions: targets of train must be one for each row of the pool": lambda own: own.with_targets(
-        torch.zeros(4, 5)
-    ),
+    r"Partitions: train: targets must be one for each row of the pool": lambda own: own.with_targets(torch.zeros(4, 5)),
     r"train: rows must be there for every member's seed, got none for \[7\]": lambda own: population.train(
         mlp, own, optimizers.sgd(), {"lr": 0.1}, plan(), seeds=[3, 7]
     ),
@@ -379,6 +377,22 @@ REFUSED = {
         *own.pool,
         loss=cross_entropy,
         rows=own.train.index,
+    ),
+    r"evaluate: rows: targets must be one for each row of the pool, \(4, 1797, …\)": lambda own: population.evaluate(
+        population.init(mlp, optimizers.sgd(), {"lr": 0.1}, seeds=[3]),
+        *own.pool,
+        loss=cross_entropy,
+        rows=data.Rows(own.test.index, own.seeds, torch.zeros(4, 90, dtype=torch.int64)),
+    ),
+    r"step: rows must name rows of the pool, 0 … 49": lambda own: population.step(
+        population.init(mlp, optimizers.sgd(), {"lr": 0.1}, seeds=[3]),
+        own.pool[0][:50],
+        own.pool[1][:50],
+        plan(),
+        rows=own.train,
+    ),
+    "gradients: y must have the rows of x": lambda own: population.gradients(
+        population.init(mlp, optimizers.sgd(), {"lr": 0.1}, seeds=[3]), own.pool[0], own.pool[1][:5], loss=cross_entropy
     ),
     "train: settings must hold 'loss.temperature', which the loss needs": lambda own: population.train(
         mlp, own, optimizers.sgd(), {"lr": 0.1}, plan(loss=distilled), seeds=[3]

@@ -176,11 +176,15 @@ def test_the_written_backward_pass_is_autograds(activation, bias):
             assert (grads[name][i] - grad).abs().max() < 1e-12
 
 
-@pytest.mark.parametrize("settings", [{}, {"weight_decay": 0.01}, {"momentum": 0.0}, {"radius": 0.05}])
-@pytest.mark.parametrize("rule", [optimizers.sgd(), optimizers.momentum(), optimizers.nesterov(), optimizers.adam()])
+RULES = [optimizers.sgd(), optimizers.momentum(), optimizers.nesterov(), optimizers.adam()]
+MORE = [{}, {"weight_decay": 0.01}, {"momentum": 0.0}, {"radius": 0.05}]
+
+
+@pytest.mark.parametrize(
+    ("rule", "settings"),
+    [(rule, more) for rule in RULES for more in MORE if more.keys() - {"radius"} <= rule.defaults.keys()],
+)
 def test_written_out_or_not_the_members_are_the_same(split, rule, settings):
-    if not settings.keys() - {"radius"} <= rule.defaults.keys():
-        return
     given = {"lr": torch.tensor([0.01, 0.02, 0.03], dtype=torch.float64)} | settings
     written = population.train(mlp, split, rule, given, plan(), seeds=SEEDS)
     plain = population.train(mlp, split, rule, given, plan(loss=lambda o, y: cross_entropy(o, y)), seeds=SEEDS)

@@ -50,6 +50,16 @@ class Rows:
         """Examples of a seed."""
         return self.index.shape[1]
 
+    def check_pool(self, where: str, x: Tensor, y: Tensor) -> None:
+        """Raise ValueError unless these are rows of a pool (x, y), and the targets, if any, one for each row of it."""
+        if self.index.device != x.device or not holds(self.index < len(x)):
+            worst = "another device" if self.index.device != x.device else int(self.index.max())
+            raise ValueError(f"{where} must name rows of the pool, 0 … {len(x) - 1}, on its device, got {worst}")
+        own = self.targets
+        if own is not None and (own.shape[1] != len(x) or own.device != y.device):
+            rule = f"one for each row of the pool, ({len(self.seeds)}, {len(x)}, …) on its device"
+            raise ValueError(f"{where}: targets must be {rule}, got {tuple(own.shape)}, {own.device}")
+
     def places(self, where: str, seeds: Sequence[int]) -> Tensor:
         """At which place of `seeds` each of these stands, (len(seeds),) on the device of `index`.
 
@@ -89,15 +99,9 @@ class Partitions:
         object.__setattr__(self, "class_names", check_names(self.class_names))
         x, y = self.pool
         for name, rows in self._parts():
-            if not isinstance(rows, Rows) or rows.seeds != self.seeds or rows.index.device != x.device:
-                raise ValueError(f"Partitions: {name} must be Rows of the same seeds, on the device of the pool")
-            if not holds(rows.index < len(x)):
-                worst = int(rows.index.max())
-                raise ValueError(f"Partitions: {name} must name rows of the pool, 0 … {len(x) - 1}, got {worst}")
-            own = rows.targets
-            if own is not None and (own.shape[1] != len(x) or own.device != y.device):
-                rule = f"one for each row of the pool, ({len(self.seeds)}, {len(x)}, …) on its device"
-                raise ValueError(f"Partitions: targets of {name} must be {rule}, got {tuple(own.shape)}, {own.device}")
+            if not isinstance(rows, Rows) or rows.seeds != self.seeds:
+                raise ValueError(f"Partitions: {name} must be Rows of the same seeds as the others")
+            rows.check_pool(f"Partitions: {name}", x, y)
 
     def _parts(self) -> tuple[tuple[str, Rows], ...]:
         return tuple((name, getattr(self, name)) for name in PARTS)
@@ -141,10 +145,10 @@ class Partitions:
     def to(self, target: torch.device | torch.dtype | str) -> Partitions:
         """The same on another device, or with its floating-point tensors in another dtype, as `Split.to`."""
         x, y = moved("Partitions.to", target, self.pool)
-        rows = {}
-        for name, part in self._parts():
-            index, *own = moved("Partitions.to", target, (part.index,) if part.targets is None else _both(part))
-            rows[name] = Rows(index, part.seeds, *own)
+        held = {id(value): value for _, part in self._parts() for value in (part.index, part.targets)}
+        held.pop(id(None), None)
+        there = dict(zip(held, moved("Partitions.to", target, list(held.values())), strict=True))
+        rows = {n: Rows(there[id(part.index)], part.seeds, there.get(id(part.targets))) for n, part in self._parts()}
         return Partitions((x, y), **rows, class_names=self.class_names)
 
     def flat(self) -> Partitions:
@@ -190,10 +194,6 @@ def partitions(
 def _key(seed: int) -> int:
     """Of the seed, and not the seed itself: starts and orders drawn from that have nothing to do with the sample."""
     return int(mix(torch.tensor(seed) + GOLDEN))
-
-
-def _both(part: Rows) -> tuple[Tensor, Tensor]:
-    return part.index, part.targets
 
 
 def _check_seeds(where: str, seeds: Iterable[int]) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State, check_inner
 from labsupport.remaking import recorded
 
-__all__ = ["by_layer"]
+__all__ = ["by_layer", "names_by_layer"]
 
 REST = ""
 """The group of the parameters that lie in none of the layers; its slots have the names that `inner` gives."""
@@ -57,7 +57,7 @@ def by_layer(inner: Optimizer, *, layers: Sequence[str]) -> Optimizer:
 @lru_cache(maxsize=None, typed=True)
 def _by_layer(inner: Optimizer, layers: tuple[str, ...]) -> Optimizer:
     def init(params: Params) -> State:
-        groups = _names(params, layers)
+        groups = names_by_layer(params, layers)
         for layer in layers:
             if layer not in groups:
                 rule = "layers must each have a parameter that no longer path takes"
@@ -94,7 +94,7 @@ class _Group(NamedTuple):
     settings: Settings
 
 
-def _names(params: Params, layers: tuple[str, ...]) -> dict[str, list[str]]:
+def names_by_layer(params: Params, layers: tuple[str, ...]) -> dict[str, list[str]]:
     """The names of the parameters of each layer that has any."""
     found: dict[str, list[str]] = {}
     for name in params:
@@ -104,7 +104,7 @@ def _names(params: Params, layers: tuple[str, ...]) -> dict[str, list[str]]:
 
 
 def _groups(state: State, params: Params, settings: Settings, layers: tuple[str, ...]) -> Iterator[_Group]:
-    for layer, names in _names(params, layers).items():
+    for layer, names in names_by_layer(params, layers).items():
         rate = settings[f"rate.{layer}"] if layer else 1.0
         slots = {slot.rpartition(":")[2]: each for slot, each in state.items() if slot.rpartition(":")[0] == layer}
         usual = not isinstance(rate, Tensor) and rate == 1

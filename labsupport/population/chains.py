@@ -93,7 +93,7 @@ def descend(links: Sequence[Link], slopes: Slopes, params: Values, velocity: Val
     ρv + δhᵀ is one product, added to what is there.
 
     Args:
-        settings: "lr", "momentum" and "weight_decay", each (members,) or a number.
+        settings: "lr" (members,); "momentum" and "weight_decay", each (members,) or a number.
     """
     for link, (slope, h) in zip(links, slopes, strict=True):
         for name in (link.weight, link.bias) if link.bias else (link.weight,):

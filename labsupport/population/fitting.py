@@ -12,7 +12,7 @@ from labsupport.population.draws import Draws, draws_of
 from labsupport.population.feeds import Feed
 from labsupport.population.members import State
 from labsupport.population.plans import Plan
-from labsupport.population.programs import IGNORED, Objective, named
+from labsupport.population.programs import IGNORED, Objective, named, of_penalty
 from labsupport.population.settings import FREE, known_settings, loss_settings
 from labsupport.values import holds, is_finite
 
@@ -50,6 +50,7 @@ def check_fit(where: str, state: State, feed: Feed, plan: Plan) -> None:
         if value is not None and value.is_floating_point() and not is_finite(value):
             raise ValueError(f"{where}: {name} must be finite, got NaN or infinity")
     if feed.rows is not None:
+        feed.rows.check_pool(f"{where}: rows", x, y)
         feed.rows.places(where, state.seeds)
     known = known_settings(state.module, state.optimizer)
     for name in plan.schedule:
@@ -101,7 +102,7 @@ def _check_loss(where: str, objective: Objective, said: Tensor, y: Tensor, setti
 
 
 def _check_penalty(where: str, objective: Objective, params: dict[str, Tensor], settings: dict[str, Tensor]) -> None:
-    own = settings | {k.removeprefix("penalty."): v for k, v in settings.items() if k.startswith("penalty.")}
+    own = of_penalty(settings)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             value = objective.penalty({k: v.detach().clone().requires_grad_() for k, v in params.items()}, own)

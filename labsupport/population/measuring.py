@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -44,7 +45,7 @@ def evaluate(state: State, x: Tensor, y: Tensor, *, loss: Callable[..., Tensor],
         x, y: the examples of all; with `rows`, the pool from which they are taken.
         loss: (output, target) -> mean loss, a scalar; members' settings `loss.<name>` are handed to it by keyword.
         rows: each member's own examples: `Rows`, such as `partitions.test`, which go by the members' seeds; or row
-            numbers (members, n), int64, by their places.
+            numbers (members, n), int64, by their places. Where `Rows` have targets of their own, y is not used.
     Raises:
         ValueError: x and y differ in length, rows do not fit, or `loss` returns something other than a scalar.
     """
@@ -56,24 +57,17 @@ def evaluate(state: State, x: Tensor, y: Tensor, *, loss: Callable[..., Tensor],
         return _by_place(state, x, y, loss, rows)
     if rows is not None and not isinstance(rows, Rows):
         raise ValueError(f"evaluate: rows must be data.Rows or a tensor (members, n), got {type(rows).__name__}")
+    if rows is not None:
+        rows.check_pool("evaluate: rows", x, y)
     return scores_of(state, Feed(x, y, rows), loss)
 
 
-def scores_of(
-    state: State, feed: Feed, loss: Callable[..., Tensor], *, net: Network | None = None,
-    owners: Sequence[int] | None = None,
-) -> Scores:  # fmt: skip
-    """`evaluate` on a feed.
-
-    Args:
-        net: the members' network in evaluation mode, where it is at hand.
-        owners: whose rows the members take; None: their own, by their seeds.
-    """
+def scores_of(state: State, feed: Feed, loss: Callable[..., Tensor], *, net: Network | None = None) -> Scores:
+    """`evaluate` on a feed; `net` is the members' network in evaluation mode, where it is at hand."""
     objective = Objective(loss, loss_settings("evaluate", loss, state.settings))
-    owners = state.seeds if owners is None else tuple(owners)
 
     def scored(net: Network, some: _Some) -> tuple[Tensor, Tensor]:
-        x, y = feed.all("evaluate", owners[some.places])
+        x, y = feed.all("evaluate", some.seeds)
         return _scores(outputs(net, some.params, some.buffers, x), y, objective, some.settings)
 
     with torch.no_grad():
@@ -81,13 +75,14 @@ def scores_of(
 
 
 def _by_place(state: State, x: Tensor, y: Tensor, loss: Callable[..., Tensor], rows: Tensor) -> Scores:
+    """Rows by the places of the members, which stand in for their seeds."""
     if rows.ndim != 2 or len(rows) != len(state) or rows.dtype != torch.int64:
         got = f"{tuple(rows.shape)} {rows.dtype}"
         raise ValueError(f"evaluate: rows must be int64 of shape ({len(state)}, n), got {got}")
     if not rows.numel() or int(rows.min()) < 0 or int(rows.max()) >= len(x):
         raise ValueError(f"evaluate: rows must lie in 0 … {len(x) - 1}, at least one a member, got {rows}")
-    places = range(len(state))
-    return scores_of(state, Feed(x, y, Rows(rows.to(x.device), tuple(places))), loss, owners=places)
+    places = tuple(range(len(state)))
+    return scores_of(replace(state, seeds=places), Feed(x, y, Rows(rows.to(x.device), places)), loss)
 
 
 def _scores(said: Tensor, y: Tensor, objective: Objective, settings: Values) -> tuple[Tensor, Tensor]:
@@ -123,6 +118,9 @@ def gradients(state: State, x: Tensor, y: Tensor, *, loss: Callable[..., Tensor]
         ValueError: `loss` returns something other than a scalar.
     """
     check_x("gradients", state, x)
+    if not isinstance(y, Tensor) or len(x) != len(y):
+        got = f"{len(x)} and {len(y) if isinstance(y, Tensor) else type(y).__name__}"
+        raise ValueError(f"gradients: y must have the rows of x, got {got}")
     objective = Objective(loss, loss_settings("gradients", loss, state.settings))
     return _in_groups(state, partial(_slopes, x=x, y=y, objective=objective))
 
@@ -149,7 +147,6 @@ class _Some(NamedTuple):
     buffers: Values
     settings: Values
     seeds: tuple[int, ...]
-    places: slice
 
 
 def _in_groups(state: State, function: Callable[[Network, _Some], object], net: Network | None = None) -> object:
@@ -170,5 +167,5 @@ def _joined(function: Callable, net: Network, state: State, size: int) -> object
     for at in range(0, len(state), size):
         which = slice(at, at + size)
         trees = [tree_map(lambda value: value[which], tree) for tree in (state.params, state.buffers, state.settings)]  # noqa: B023
-        parts.append(function(net, _Some(*trees, state.seeds[which], which)))
+        parts.append(function(net, _Some(*trees, state.seeds[which])))
     return tree_map(lambda *values: torch.cat(values), *parts)

@@ -21,8 +21,9 @@ class Plan:
     Attributes:
         num_epochs: passes over the training part; >= 1. A pass is ⌊n / batch_size⌋ full batches.
         batch_size: examples in a step; >= 1. That of the whole training part means full batches, unshuffled.
-        loss: (output, target) -> mean loss of a batch, a scalar; run under `torch.func.vmap`. It may take more by
-            keyword, such as a temperature: the settings called `loss.<name>`.
+        loss: (output, target) -> mean loss of a batch, a scalar. Cross-entropy on labels is batched by hand, another
+            goes by `torch.func.vmap`. It may take more by keyword, such as a temperature: the settings called
+            `loss.<name>`.
         order: "own", each member's from its seed; or "shared", one for all.
         schedule: setting -> (step -> factor), a number >= 0 or a tensor (members,), by which the setting is
             multiplied in that step. Steps count optimizer updates from 0.

@@ -22,7 +22,7 @@ from labsupport.population.draws import Draws, given, trainable
 from labsupport.population.layers import Way, arrange, forward, over_members, words
 from labsupport.population.updates import Layout, place_of, update, uphill
 
-__all__ = ["Batch", "Eager", "Network", "Objective", "Trained", "functional", "member_losses", "named",
+__all__ = ["Batch", "Eager", "Network", "Objective", "functional", "member_losses", "named", "of_penalty",
            "network", "outputs"]  # fmt: skip
 
 Values = dict[str, Tensor]
@@ -36,7 +36,8 @@ class Batch(NamedTuple):
 
     Attributes:
         x, y: its examples, (members, batch, …).
-        settings: name -> (members, …): the optimizer's, those of loss and penalty, and "radius".
+        settings: name -> (members, …), those that were given or are scheduled: the optimizer's, those of loss and
+            penalty, "radius".
         keys: of its random layers' draws, (members, layers, 2).
         rates: of these layers, path -> (members,).
     """
@@ -115,26 +116,26 @@ class Eager:
         named = {name for link in links for name in (link.weight, link.bias) if name}
         fits = labels and objective == Objective(cross_entropy) and named == set(params) and not draws.layers
         self.links = links if fits else ()
-        self.in_place = bool(self.links) and chains.moves_in_place(optimizer)
-        self.layout = Layout(optimizer, params)
+        in_place = bool(self.links) and chains.moves_in_place(optimizer)
+        self.layout = None if in_place else Layout(optimizer, params)
 
     def begin(self, trained: Trained) -> Trained:
         """A copy of what is trained, laid out for the steps, which may change it."""
         params, buffers, slots = trained
-        lay = _cloned if self.in_place else self.layout.joined
+        lay = self.layout.joined if self.layout else _cloned
         return lay(params), _cloned(buffers), {slot: lay(each) for slot, each in slots.items()}
 
     def end(self, trained: Trained) -> Trained:
         """What is trained, by the names of its parameters."""
         params, buffers, slots = trained
-        part = dict if self.in_place else self.layout.parted
+        part = self.layout.parted if self.layout else dict
         return part(params), buffers, {slot: part(each) for slot, each in slots.items()}
 
     def __call__(self, trained: Trained, batch: Batch) -> tuple[Trained, Tensor]:
         """An update."""
-        if not self.in_place or "radius" in batch.settings:
+        if self.layout or "radius" in batch.settings:
             slope = self._written if self.links else self._differentiated
-            return _step(self.optimizer, slope, self.layout if not self.in_place else None, trained, batch)
+            return _step(self.optimizer, slope, self.layout, trained, batch)
         params, _, slots = trained
         losses, slopes = chains.losses_and_slopes(self.links, params, batch.x.flatten(2), batch.y)
         settings = dict(self.optimizer.defaults) | batch.settings
@@ -191,7 +192,7 @@ def _objective(
     values = {**params, **_cloned(buffers), **given(draws, batch.keys, batch.rates)}
     losses = member_losses(objective, forward(net.ways, net.layers, values, batch.x), batch.y, batch.settings)
     if objective.penalty is not None:
-        losses = losses + over_members(objective.penalty, params, _of_penalty(batch.settings))
+        losses = losses + over_members(objective.penalty, params, of_penalty(batch.settings))
     return losses, {name: values[name] for name in buffers}
 
 
@@ -199,9 +200,11 @@ def _cloned(values: Values) -> Values:
     return {name: value.clone() for name, value in values.items()}
 
 
-def _of_penalty(settings: Values) -> Values:
+def of_penalty(settings: Mapping[str, Tensor]) -> Values:
     """Every setting by its name, and those called `penalty.<name>` also as `<name>`."""
-    return settings | {name.removeprefix("penalty."): v for name, v in settings.items() if name.startswith("penalty.")}
+    return dict(settings) | {
+        name.removeprefix("penalty."): v for name, v in settings.items() if name.startswith("penalty.")
+    }
 
 
 def _traced(

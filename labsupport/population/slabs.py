@@ -23,7 +23,7 @@ class Slabs:
     """How the members are parted.
 
     Attributes:
-        places: (slabs, members of a slab), who stands where; the last may be named twice.
+        places: (slabs, members of a slab), who stands where; the last may be named more than once.
         why: the reason for their size.
     """
 
@@ -60,7 +60,8 @@ def slabs_for(state: State, wanted: int | None, *, convolved: int = 0) -> Slabs:
 
     The rule, on a CPU: the largest of 64, 32, 16, 8, 4 with slab × parameters <= 1.4 million (about what the cache
     holds) and slab × `convolved`, the outputs of a member's convolutions in a batch, <= 0.8 million; else one after
-    another. Recurrent layers of torch are not batched at all.
+    another. Elsewhere, as many as have 400 million parameters, and convolved numbers, together. Recurrent layers of
+    torch are not batched at all.
     """
     size, why = (min(wanted, len(state)), "as the plan says") if wanted else _by_rule(state, convolved)
     count = -(-len(state) // size)

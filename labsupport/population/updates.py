@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from labsupport.optimizers import Optimizer
+from labsupport.optimizers.layer_rates import names_by_layer
 from labsupport.population.layers import over_members
 
 __all__ = ["Layout", "place_of", "uphill", "update"]
@@ -27,30 +28,33 @@ class Layout:
     """
 
     def __init__(self, optimizer: Optimizer, params: dict[str, torch.Tensor]) -> None:
-        self.optimizer, self.groups = optimizer, {}
-        for name in params:
-            owner = max((path for path in optimizer.layers if f"{name}.".startswith(f"{path}.")), key=len, default="")
-            key = f"{owner}.all" if owner else ALL
-            self.groups.setdefault(key if optimizer.elementwise else name, []).append(name)
+        self.optimizer = optimizer
+        if optimizer.elementwise:
+            parts = names_by_layer(params, optimizer.layers)
+            self.groups = {f"{path}.all" if path else ALL: names for path, names in parts.items()}
+        else:
+            self.groups = {name: [name] for name in params}
         self.shapes = {name: value.shape[1:] for name, value in params.items()}
         self.sizes = {key: [self.shapes[name].numel() for name in names] for key, names in self.groups.items()}
 
     def joined(self, values: Values) -> Values:
-        """Values by the names of parameters, laid together; other names, such as counts, stay. New tensors all."""
-        if not self.optimizer.elementwise or not values.keys() >= self.shapes.keys():
+        """Values by the names of parameters, laid together where they are there; other names stay. All are new."""
+        if not self.optimizer.elementwise:
             return {name: value.detach().clone() for name, value in values.items()}
-        rows = _rows(values)
-        return {key: torch.cat([rows[name].detach() for name in names], 1) for key, names in self.groups.items()}
+        rows = _rows({name: value.detach() for name, value in values.items()})
+        laid = {key: torch.cat([rows[n] for n in names], 1) for key, names in self.groups.items() if names[0] in rows}
+        return laid | {name: value.detach().clone() for name, value in values.items() if name not in self.shapes}
 
     def parted(self, values: Values) -> Values:
         """The opposite: views of what lies together."""
-        if not self.optimizer.elementwise or not values.keys() >= self.groups.keys():
+        if not self.optimizer.elementwise:
             return values
-        found = {}
-        for key, names in self.groups.items():
-            for name, part in zip(names, values[key].split(self.sizes[key], 1), strict=True):
+        found = {name: value for name, value in values.items() if name not in self.groups}
+        for key in values.keys() & self.groups.keys():
+            for name, part in zip(self.groups[key], values[key].split(self.sizes[key], 1), strict=True):
                 found[name] = part.view(len(part), *self.shapes[name])
-        return {name: found[name] for name in self.shapes}
+        order = [name for name in self.shapes if name in found]
+        return {name: found[name] for name in (*order, *(name for name in found if name not in self.shapes))}
 
 
 def update(
