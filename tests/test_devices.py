@@ -587,6 +587,7 @@ TABLE: dict[str, Entry] = {
     "population.counters.orders": cannot(HERE),
     "population.counters.uniforms": runs(lambda d: counters.uniforms(words(d), (4, 5))),
     "population.alike.check_alike": cannot(VALUES),
+    "population.alike.check_followed": cannot(NO_TENSOR),
     "population.chains.Link": cannot(NO_TENSOR),
     "population.chains.chain_of": cannot(NO_TENSOR),
     "population.chains.descend": runs(descended),
@@ -619,6 +620,7 @@ TABLE: dict[str, Entry] = {
         ]
     ),
     "population.feeds.feeds": cannot("it holds what it is given"),
+    "population.fitting.are_labels": cannot(VALUES),
     "population.fitting.check_fit": cannot(NO_TENSOR),
     "population.fitting.check_x": cannot(NO_TENSOR),
     "population.fitting.looked_at": cannot("population.running.step calls it"),

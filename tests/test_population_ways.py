@@ -100,8 +100,8 @@ KINDS = {
         "ParametrizedLinear (not known by hand)",
     ),
     "plain operations": (sequential(nn.Flatten, line(64, 20), lambda: Plain(20), line(20, 10)), "Plain (not known"),
-    "tied": (lambda g: Tied().double(), "Tied (a layer or parameter used twice)"),
-    "shared": (shared, "Sequential (a layer or parameter used twice)"),
+    "tied": (lambda g: Tied().double(), "Tied (a layer, parameter or buffer used twice)"),
+    "shared": (shared, "Sequential (a layer, parameter or buffer used twice)"),
     "hooked": (hooked, "Tanh (hooks)"),
     "circular padding": (
         sequential(lambda: nn.Conv2d(1, 3, 3, padding=1, padding_mode="circular"), nn.Flatten, line(192, 10)),

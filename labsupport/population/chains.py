@@ -34,7 +34,8 @@ class Link(NamedTuple):
 def chain_of(ways: Sequence[Way], layers: Sequence[nn.Module]) -> tuple[Link, ...]:
     """The links of a network that is a dense chain, flattened first or not; () where it is none."""
     inner = [(way, layer) for way, layer in zip(ways, layers, strict=True) if way.kind != "Identity" or way.why]
-    if inner and type(inner[0][1]) is nn.Flatten and (inner[0][1].start_dim, inner[0][1].end_dim) == (1, -1):
+    way, first = inner[0] if inner else (None, None)
+    if type(first) is nn.Flatten and not way.why and (first.start_dim, first.end_dim) == (1, -1):
         inner = inner[1:]
     links = []
     for at, (way, _) in enumerate(inner):

@@ -16,7 +16,7 @@ from labsupport.population.programs import IGNORED, Objective, named, of_penalty
 from labsupport.population.settings import FREE, known_settings, loss_settings
 from labsupport.values import holds, is_finite
 
-__all__ = ["check_fit", "check_x", "looked_at", "objective_of"]
+__all__ = ["are_labels", "check_fit", "check_x", "looked_at", "objective_of"]
 
 WRONG = (RuntimeError, IndexError, TypeError, AttributeError, KeyError, ValueError)
 
@@ -69,8 +69,8 @@ def objective_of(where: str, state: State, plan: Plan) -> Objective:
     return Objective(plan.loss, loss_settings(where, plan.loss, state.settings), plan.penalty)
 
 
-def looked_at(where: str, state: State, feed: Feed, plan: Plan, objective: Objective) -> tuple[Draws, bool]:
-    """Run one member once on its first rows: what its random layers drew, and whether all targets are class numbers.
+def looked_at(where: str, state: State, feed: Feed, plan: Plan, objective: Objective) -> tuple[Draws, int]:
+    """Run one member once on its first rows: what its random layers drew, and how many classes it tells apart, or 0.
 
     Raises:
         ValueError: x, network, loss, targets or penalty do not fit each other.
@@ -89,7 +89,7 @@ def looked_at(where: str, state: State, feed: Feed, plan: Plan, objective: Objec
     draws = draws_of(state.module, one, x, look)
     if objective.penalty is not None:
         _check_penalty(where, objective, params, settings)
-    return draws, objective.loss is cross_entropy and _are_labels(where, feed, classes[0])
+    return draws, classes[0] if objective.loss is cross_entropy else 0
 
 
 def _check_loss(where: str, objective: Objective, said: Tensor, y: Tensor, settings: Mapping[str, Tensor]) -> None:
@@ -118,8 +118,8 @@ def _check_scalar(what: str, value: object) -> None:
         raise ValueError(f"{what} must return a scalar that depends on the parameters, got {got}")
 
 
-def _are_labels(where: str, feed: Feed, num_classes: int) -> bool:
-    """Whether all targets are numbers of classes; where they are, but out of range, ValueError says so."""
+def are_labels(where: str, feed: Feed, num_classes: int) -> bool:
+    """Whether all targets are int64 numbers of classes, none ignored; out of range, ValueError says so."""
     own = None if feed.rows is None else feed.rows.targets
     y = feed.y if own is None else own
     if y.is_floating_point() or y.ndim != (1 if own is None else 2) or not num_classes:
@@ -127,4 +127,4 @@ def _are_labels(where: str, feed: Feed, num_classes: int) -> bool:
     if not holds(((y >= 0) & (y < num_classes)) | (y == IGNORED)):
         worst = int(y[(y != IGNORED) & ((y < 0) | (y >= num_classes))][0])
         raise ValueError(f"{where}: y must hold classes in 0 … {num_classes - 1}, or -100 to be ignored, got {worst}")
-    return holds(y >= 0)
+    return y.dtype == torch.int64 and holds(y >= 0)

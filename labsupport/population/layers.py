@@ -64,6 +64,7 @@ def forward(ways: Sequence[Way], layers: Sequence[nn.Module], values: Values, x:
         values: name -> (members, …); what the network moves is replaced there.
     """
     if len(x) == 1 and not torch.compiler.is_compiling():
+        x = x.clone() if any(way.why for way in ways) else x  # a layer may write into it
         return _alone(ways, layers, values, x.squeeze(0)).unsqueeze(0)
     for way, layer in zip(ways, layers, strict=True):
         own = {short: values[name] for short, name in way.names if name in values}
@@ -130,8 +131,9 @@ def _tied(module: nn.Module) -> str:
     """Why the whole network must go by vmap."""
     modules = [layer for _, layer in module.named_modules(remove_duplicate=False)]
     values = [value for _, value in module.named_parameters(remove_duplicate=False)]
+    values += [value for _, value in module.named_buffers(remove_duplicate=False)]
     if len(set(map(id, modules))) < len(modules) or len(set(map(id, values))) < len(values):
-        return "a layer or parameter used twice"
+        return "a layer, parameter or buffer used twice"
     if globally._global_forward_hooks or globally._global_forward_pre_hooks:
         return "hooks on all modules"
     return ""

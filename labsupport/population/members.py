@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from labsupport.optimizers import Optimizer
-from labsupport.population.alike import check_alike
+from labsupport.population.alike import check_alike, check_followed
 from labsupport.population.draws import GENERATOR, random_layers, rate_of
 from labsupport.population.settings import check_names, each_member
 from labsupport.values import check_count
@@ -88,6 +88,9 @@ class State:
 def init(build: Build, optimizer: Optimizer, settings: Mapping[str, Tensor | float], *, seeds: Iterable[int]) -> State:
     """A member for each seed, at step 0.
 
+    A parameter that the loss does not reach has the gradient 0: weight decay moves it, where torch's optimizers would
+    leave it at rest.
+
     Args:
         build: generator -> module. It gets a CPU generator with the member's seed; torch's global one is seeded the
             same while it runs, and restored, so that modules with torch's own starts differ from member to member.
@@ -104,10 +107,11 @@ def init(build: Build, optimizer: Optimizer, settings: Mapping[str, Tensor | flo
     """
     seeds = _checked("init", seeds)
     modules = [_built(build, seed) for seed in seeds]
+    check_followed("init", modules[0])
     check_alike("init", modules)
     params = _stacked([{k: v for k, v in m.named_parameters() if v.requires_grad} for m in modules])
     still = [{k: v for k, v in m.named_parameters() if not v.requires_grad} | dict(m.named_buffers()) for m in modules]
-    return _begun("init", modules[0], params, _stacked(still), optimizer, settings, seeds)
+    return _begun("init", copy.deepcopy(modules[0]), params, _stacked(still), optimizer, settings, seeds)
 
 
 def start(
@@ -128,6 +132,7 @@ def start(
     seeds = _checked("start", seeds)
     if not isinstance(module, nn.Module):
         raise ValueError(f"start: module must be a torch.nn.Module, got {type(module).__name__}")
+    check_followed("start", module)
     if not isinstance(params, Mapping):
         raise ValueError(f"start: params must map names to tensors (members, …), got {type(params).__name__}")
     trained = {k: v for k, v in module.named_parameters() if v.requires_grad}

@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 
 from labsupport.optimizers import Optimizer
 from labsupport.population import chains
-from labsupport.population.draws import Draws, given, trainable
+from labsupport.population.draws import Draws, Given, given, trainable
 from labsupport.population.layers import Way, arrange, forward, over_members, words
 from labsupport.population.updates import Layout, place_of, update, uphill
 
@@ -81,6 +81,8 @@ class Network:
 def network(module: nn.Module, *, training: bool) -> Network:
     """The arrangement of a network; its values are not used."""
     twin = trainable(module).train(training)
+    if not training and any(isinstance(layer, Given) and layer.training for layer in twin.modules()):
+        raise ValueError("evaluate: dropout and noise layers must rest in evaluation mode, got one that stays on")
     ways = arrange(twin)
     return Network(ways, tuple(twin.get_submodule(way.path) for way in ways))
 
@@ -94,7 +96,7 @@ def member_losses(objective: Objective, said: Tensor, y: Tensor, settings: Mappi
     """Mean loss of each member on its batch, (members,)."""
     own = named(settings, "loss", objective.loss_settings)
     if objective.loss is cross_entropy and not own and said.ndim == 3 and y.ndim == 2 and not y.is_floating_point():
-        losses = cross_entropy(said.mT, y, reduction="none")
+        losses = cross_entropy(said.mT, y.long(), reduction="none")
         return losses.sum(1) / (y != IGNORED).sum(1)
     return over_members(lambda said, y, own: objective.loss(said, y, **own), said, y, own)
 

@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from labsupport.population import compiling, counters, programs
 from labsupport.population.draws import Draws
 from labsupport.population.feeds import Feed
-from labsupport.population.fitting import check_fit, looked_at, objective_of
+from labsupport.population.fitting import are_labels, check_fit, looked_at, objective_of
 from labsupport.population.layers import vmap_refuses
 from labsupport.population.members import State
 from labsupport.population.plans import Plan
@@ -37,6 +37,7 @@ class Runner:
     Attributes:
         step: an update of a slab.
         eager: the same as it stands; `step` itself where nothing is compiled.
+        num_classes: that cross-entropy tells apart; 0 under another loss.
         backend: what runs, and why.
     """
 
@@ -46,6 +47,7 @@ class Runner:
     feed: Feed
     plan: Plan
     slabs: Slabs
+    num_classes: int
     backend: str
 
     @property
@@ -177,7 +179,8 @@ def runner(where: str, state: State, feed: Feed, plan: Plan, num_epochs: int | N
         x, y = ((value.clone() if value.is_inference() else value).detach() for value in (feed.x, feed.y))
         feed = replace(feed, x=x, y=y)
     objective = objective_of(where, state, plan)
-    draws, labels = looked_at(where, state, feed, plan, objective)
+    draws, num_classes = looked_at(where, state, feed, plan, objective)
+    labels = are_labels(where, feed, num_classes)
     slabs = slabs_for(state, plan.slab, convolved=draws.convolved)
     net = programs.network(state.module, training=True)
     eager = step = programs.Eager(net, state.params, state.optimizer, objective, draws, labels=labels)
@@ -191,7 +194,7 @@ def runner(where: str, state: State, feed: Feed, plan: Plan, num_epochs: int | N
             backend, why, step = "eager", compiling.REFUSED, eager
     how = "backward pass written out; " if eager.links and step is eager else ""
     text = f"{backend} ({why}), {slabs.words()}, {how}{net.words(alone=slabs.size == 1)}"
-    return Runner(step, eager, draws, feed, plan, slabs, text)
+    return Runner(step, eager, draws, feed, plan, slabs, num_classes, text)
 
 
 def _trained(state: State) -> tuple:

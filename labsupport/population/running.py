@@ -14,6 +14,7 @@ from labsupport.data import Partitions, Rows, Split
 from labsupport.optimizers import Optimizer
 from labsupport.population import storage
 from labsupport.population.feeds import Feed, feeds
+from labsupport.population.fitting import are_labels
 from labsupport.population.measuring import scores_of
 from labsupport.population.members import State, init, member
 from labsupport.population.plans import Plan
@@ -98,6 +99,8 @@ def carry_on(state: State, data: Split | Partitions, plan: Plan) -> Result:
         if backend and plan.backend == "auto":  # the same to the end, also when the plan has grown
             plan = replace(plan, backend=backend)
     work = runner("train", state, parts["train"], plan, plan.num_epochs)
+    if plan.valid_every:
+        are_labels("train: validation", parts["valid"], work.num_classes)
     if state.step % work.per_epoch:
         raise ValueError(f"carry_on: the members must stand at the end of an epoch, got step {state.step}")
     log.slabs = work.slabs.cut(state)

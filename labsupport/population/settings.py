@@ -35,7 +35,7 @@ def each_member(where: str, name: str, value: Tensor | float, members: int, like
     free = name.startswith(FREE)
     try:
         each = torch.as_tensor(value, dtype=like.dtype).detach().to(like.device)
-        each = each.expand(members).clone() if each.ndim == 0 else each
+        each = (each.expand(members) if each.ndim == 0 else each).clone()
     except (TypeError, ValueError, RuntimeError):
         each = None
     shaped = each is not None and (each.shape[:1] if free else each.shape) == (members,)
@@ -110,7 +110,7 @@ def at_steps(
 
     defaults = optimizer.defaults
     names = [*(name for name in (*defaults, "radius") if name in settings or name in schedule)]
-    names += [name for name in settings if name.startswith(FREE)]
+    names += [name for name in settings if name not in names]
     found = {name: over(settings.get(name, defaults.get(name, 0.0)), name) for name in names}
     for name, values in found.items():
         if _is_share(name) and name in factors and not holds(values < 1):

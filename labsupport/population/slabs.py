@@ -63,6 +63,10 @@ def slabs_for(state: State, wanted: int | None, *, convolved: int = 0) -> Slabs:
     another. Elsewhere, as many as have 400 million parameters, and convolved numbers, together. Recurrent layers of
     torch are not batched at all.
     """
+    if wanted and wanted > 1 and len(state) > 1 and _padded(state.module):
+        raise ValueError(
+            f"train: slab must be 1 for an Embedding with padding_idx, whose row vmap trains, got {wanted}"
+        )
     size, why = (min(wanted, len(state)), "as the plan says") if wanted else _by_rule(state, convolved)
     count = -(-len(state) // size)
     even = -(-len(state) // count)
@@ -73,9 +77,16 @@ def slabs_for(state: State, wanted: int | None, *, convolved: int = 0) -> Slabs:
 def _by_rule(state: State, convolved: int) -> tuple[int, str]:
     if any(isinstance(layer, (nn.RNNBase, nn.RNNCellBase)) for layer in state.module.modules()):
         return 1, "recurrent layers"
+    if _padded(state.module):
+        return 1, "an Embedding with padding_idx, whose row vmap would train"
     size = sum(value[0].numel() for value in state.params.values())
     why = f"{size} parameters each" + (f", {convolved} convolved numbers" if convolved else "")
     if state.active.device.type != "cpu":
         return max(1, min(len(state), MOST_ELSEWHERE // max(size, convolved))), why
     fitting = [slab for slab in SIZES if slab * size <= MOST_PARAMETERS and slab * convolved <= MOST_CONVOLVED]
     return min(max(fitting, default=1), len(state)), why
+
+
+def _padded(module: nn.Module) -> bool:
+    kinds = (nn.Embedding, nn.EmbeddingBag)
+    return any(isinstance(layer, kinds) and layer.padding_idx is not None for layer in module.modules())

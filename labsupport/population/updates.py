@@ -13,7 +13,7 @@ from labsupport.population.layers import over_members
 
 __all__ = ["Layout", "place_of", "uphill", "update"]
 
-ALL = "all"
+ALL = ".all"  # no parameter's name begins so, and none has two dots in a row
 Values = dict[str, Tensor]
 Slots = dict[str, Values]
 Settings = Mapping[str, "Tensor | float"]
@@ -31,7 +31,7 @@ class Layout:
         self.optimizer = optimizer
         if optimizer.elementwise:
             parts = names_by_layer(params, optimizer.layers)
-            self.groups = {f"{path}.all" if path else ALL: names for path, names in parts.items()}
+            self.groups = {f"{path}.{ALL}" if path else ALL: names for path, names in parts.items()}
         else:
             self.groups = {name: [name] for name in params}
         self.shapes = {name: value.shape[1:] for name, value in params.items()}
@@ -41,9 +41,11 @@ class Layout:
         """Values by the names of parameters, laid together where they are there; other names stay. All are new."""
         if not self.optimizer.elementwise:
             return {name: value.detach().clone() for name, value in values.items()}
-        rows = _rows({name: value.detach() for name, value in values.items()})
-        laid = {key: torch.cat([rows[n] for n in names], 1) for key, names in self.groups.items() if names[0] in rows}
-        return laid | {name: value.detach().clone() for name, value in values.items() if name not in self.shapes}
+        like = {n: value.detach() for n, value in values.items() if value.shape[1:] == self.shapes.get(n)}
+        rows, groups = _rows(like), {k: names for k, names in self.groups.items() if all(n in like for n in names)}
+        laid = {key: torch.cat([rows[name] for name in names], 1) for key, names in groups.items()}
+        together = {name for names in groups.values() for name in names}
+        return laid | {name: value.detach().clone() for name, value in values.items() if name not in together}
 
     def parted(self, values: Values) -> Values:
         """The opposite: views of what lies together."""
