@@ -24,7 +24,6 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 import labsupport
 from labsupport import data, hypergradients, models, optimizers, plots, population, schedules, show, training, values
-from labsupport.data import splits
 from labsupport.hypergradients import backward, problem, steps
 from labsupport.hypergradients.runs import Run
 from labsupport.initialization import gains, meanfield, propagation, rules, starts
@@ -362,9 +361,6 @@ TABLE: dict[str, Entry] = {
     "data.scripts.font_file": cannot(NO_TENSOR),
     "data.splits.Split": runs(lambda d: [split(d), split(d).flat(), split(d).to(torch.float64), split(d).to(d)]),
     "data.splits.batches": runs(lambda d: list(data.batches(floats(d, 6, 4), labels(d), 4, generator=seeded()))),
-    "data.splits.check_names": cannot(NO_TENSOR),
-    "data.splits.check_pair": cannot(NO_TENSOR),
-    "data.splits.moved": runs(lambda d: [splits.moved("here", d, [floats("cpu", 2)])]),
     "data.toys.linear_chain": runs(lambda d: data.linear_chain(floats(d, 5, 3))),
     "data.toys.monks": born(lambda g: data.monks(3, generator=g)),
     "data.toys.quadratic": runs(lambda d: data.quadratic(floats(d, 5, 3), floats(d, 3))),
@@ -556,7 +552,6 @@ TABLE: dict[str, Entry] = {
     "optimizers.blocks.Team": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
     "optimizers.blocks.teams": runs(laid_out),
     "optimizers.layer_rates.by_layer": updated(lambda: optimizers.by_layer(optimizers.adam(), layers=["a"])),
-    "optimizers.layer_rates.names_by_layer": cannot(NO_TENSOR),
     "optimizers.layerwise.lars": updated(optimizers.lars),
     "optimizers.momenta.momentum": updated(optimizers.momentum),
     "optimizers.momenta.nesterov": updated(optimizers.nesterov),

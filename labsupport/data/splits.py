@@ -10,7 +10,7 @@ from torch import Tensor
 
 from labsupport.values import check_count, check_generator, holds
 
-__all__ = ["Split", "batches", "check_names", "check_pair", "moved"]
+__all__ = ["Split", "batches"]
 
 Pair = tuple[Tensor, Tensor]
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State, check_inner
 from labsupport.remaking import recorded
 
-__all__ = ["by_layer", "names_by_layer"]
+__all__ = ["by_layer"]
 
 REST = ""
 """The group of the parameters that lie in none of the layers; its slots have the names that `inner` gives."""
