@@ -418,15 +418,15 @@ def test_the_written_rules():
     found = [slabs.slabs_for(shallow, None, convolved=n).places for n in (10_000, 50_000, 900_000)]
     assert [len(places[0]) for places in found] == [35, 14, 1]  # 64, 16 and 1 at most, in slabs of equal size
     rule = compiling.backend_for
-    assert rule("auto", num_steps=19_999, by_hand=False)[0] == "eager"
-    assert rule("auto", num_steps=10**6, by_hand=True) == ("eager", "by hand it is as fast")
-    assert rule("eager", num_steps=10**6, by_hand=False)[0] == "eager"
+    assert rule("auto", num_steps=19_999, written=False)[0] == "eager"
+    assert rule("auto", num_steps=10**6, written=True) == ("eager", "by hand it is as fast")
+    assert rule("eager", num_steps=10**6, written=False)[0] == "eager"
 
 
 @pytest.mark.skipif(bool(compiling.compiler()), reason="no compiler here")
 def test_the_compiled_path_is_taken_where_there_is_a_compiler():
     for backend in ("auto", "compiled"):
-        assert compiling.backend_for(backend, num_steps=20_000, by_hand=False)[0] == "compiled"
+        assert compiling.backend_for(backend, num_steps=20_000, written=False)[0] == "compiled"
 
 
 def test_without_a_compiler_the_reason_is_told(monkeypatch, split):

@@ -49,15 +49,15 @@ def compiler() -> str:
     return ""
 
 
-def backend_for(backend: str, *, num_steps: int, by_hand: bool) -> tuple[str, str]:
+def backend_for(backend: str, *, num_steps: int, written: bool) -> tuple[str, str]:
     """Which backend runs, "compiled" or "eager", and why.
 
-    Compiling takes 5 to 15 seconds. Where all layers go by hand a compiled step is hardly faster; by vmap it is about
-    twice as fast, and 20,000 updates of a slab earn the seconds back.
+    Compiling takes 5 to 15 seconds. Where the backward pass is written out a compiled step is hardly faster; elsewhere
+    it is up to twice as fast, and 20,000 updates of a slab earn the seconds back.
     """
     if backend == "eager":
         return "eager", "as the plan says"
-    if backend == "auto" and by_hand:
+    if backend == "auto" and written:
         return "eager", "by hand it is as fast"
     if backend == "auto" and num_steps < WORTH_COMPILING:
         return "eager", f"{num_steps} steps, fewer than {WORTH_COMPILING}"

@@ -185,8 +185,7 @@ def runner(where: str, state: State, feed: Feed, plan: Plan, num_epochs: int | N
     net = programs.network(state.module, training=True)
     eager = step = programs.Eager(net, state.params, state.optimizer, objective, draws, labels=labels)
     total = len(slabs.places) * (num_steps if num_epochs is None else num_epochs * (len(feed) // plan.batch_size))
-    by_hand = not any(way.why for way in net.ways)
-    backend, why = compiling.backend_for(plan.backend, num_steps=total, by_hand=by_hand)
+    backend, why = compiling.backend_for(plan.backend, num_steps=total, written=bool(eager.links))
     if backend == "compiled":
         sizes = (slabs.size, plan.batch_size, *x.shape[1:])
         step = compiling.compiled(net, state.optimizer, objective, draws, sizes)
