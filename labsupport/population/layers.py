@@ -76,7 +76,8 @@ def forward(ways: Sequence[Way], layers: Sequence[nn.Module], values: Values, x:
 def _alone(ways: Sequence[Way], layers: Sequence[nn.Module], values: Values, x: Tensor) -> Tensor:
     """One member, its layers as they stand, on `values` that still have the axis of members."""
     for way, layer in zip(ways, layers, strict=True):
-        own = {short: values[name].squeeze(0) for short, name in way.names if name in values}
+        before = {short: values[name].squeeze(0) for short, name in way.names if name in values}
+        own = dict(before)
         if way.why:
             x = functional_call(layer, own, (x,))
         else:  # a copy that is nobody else's: its tensors are put in place, faster than by functional_call
@@ -84,7 +85,9 @@ def _alone(ways: Sequence[Way], layers: Sequence[nn.Module], values: Values, x: 
                 (layer._parameters if short in layer._parameters else layer._buffers)[short] = value
             x = layer(x)
             own.update((short, value) for short, value in layer._buffers.items() if short in own)
-        values.update({name: own[short].unsqueeze(0) for short, name in way.names if short in own})
+        # what was written into is a view of `values`; what was reassigned is put there
+        moved = [(short, name) for short, name in way.names if own.get(short) is not before.get(short)]
+        values.update({name: own[short].unsqueeze(0) for short, name in moved})
     return x
 
 

@@ -115,8 +115,8 @@ class Eager:
     ) -> None:  # fmt: skip
         self.net, self.optimizer, self.objective, self.draws = net, optimizer, objective, draws
         links = chains.chain_of(net.ways, net.layers)
-        named = {name for link in links for name in (link.weight, link.bias) if name}
-        fits = labels and objective == Objective(cross_entropy) and named == set(params) and not draws.layers
+        theirs = {name for link in links for name in (link.weight, link.bias) if name}
+        fits = labels and objective == Objective(cross_entropy) and theirs == set(params) and not draws.layers
         self.links = links if fits else ()
         in_place = bool(self.links) and chains.moves_in_place(optimizer)
         self.layout = None if in_place else Layout(optimizer, params)
