@@ -5,7 +5,7 @@
     python course.py site      build the site into _site/
     python course.py run       execute pages and store their outputs  PAGE=<topic>/<page>, all without it
     python course.py derive    make every derived file again
-    python course.py table     make evidence too long for a page      NAME=<topic>/<name>
+    python course.py table     make evidence too long for a page      NAME=<topic>/<name>  JOBS=<n>  CHECK=1
     python course.py bench     time us beside the peers               TOPIC=<topic>  QUICK=1
     python course.py browser   drive the site and JupyterLab in a real Chromium
     python course.py lock      resolve constraints.txt again          --keep: only what is missing
@@ -42,8 +42,7 @@ NO_VENV = ("this Python lacks its {} module: install it (Debian and Ubuntu: `sud
 NOTEBOOKS_AT_ONCE = 2
 PAGE_SECONDS = 60  # a page that takes longer is marked in the table of times
 LAB_SETTINGS = {
-    "@jupyterlab/apputils-extension:notification": {
-        "fetchNews": "false", "checkForUpdates": False},
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "defer"},
 }
@@ -203,8 +202,7 @@ def lab(options):
         command.append("--allow-root")
     print("Opening JupyterLab; end it with Ctrl-C here.", flush=True)
     child = subprocess.Popen(command, cwd=str(ROOT / "my"), env=environment())
-    # Ctrl-C is JupyterLab's from here on: it asks whether to stop.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is JupyterLab's from here on: it asks whether to stop
     return child.wait()
 
 
@@ -297,7 +295,9 @@ def derive(options):
 
 def table(options):
     set_up(["lab"], options)
-    return python("-m", "labsupport.tables", options["NAME"])
+    more = [f"--jobs={options['JOBS']}"] if "JOBS" in options else []
+    more += ["--check"] if options.get("CHECK", "0") != "0" else []
+    return python("-m", "labsupport.experiments.tables", options["NAME"], *more)
 
 
 def bench(options):
@@ -347,7 +347,7 @@ WORDS = {
     "site": (site, [], None),
     "run": (run, ["PAGE"], None),
     "derive": (derive, [], None),
-    "table": (table, ["NAME"], "NAME"),
+    "table": (table, ["NAME", "JOBS", "CHECK"], "NAME"),
     "lock": (lock, ["KEEP"], None),
     "bench": (bench, ["TOPIC", "QUICK"], "TOPIC"),
     "browser": (browser, [], None),
@@ -372,8 +372,8 @@ def read_command(arguments):
             options[name] = value
     if needed and needed not in options:
         raise Stop(f"{word}: say which, for example `python course.py {word} {needed}=landscape`")
-    if not options.get("PORT", "0").isdigit():
-        raise Stop(f"{word}: PORT must be a number, got {options['PORT']}")
+    for name in [name for name in ("PORT", "JOBS") if not options.get(name, "1").isdigit()]:
+        raise Stop(f"{word}: {name} must be a number, got {options[name]}")
     return function, options
 
 

@@ -30,9 +30,8 @@ def destinations(root: Path = pages.ROOT) -> dict[Path, PurePosixPath]:
             continue
         if path.suffix == ".ipynb" and path.stem == "solutions":
             place = PurePosixPath("solutions", f"{path.parent.name}.ipynb")
-        evidence = path.suffix == ".json" and path.parent.name == "tables"
         plain = path.suffix == ".md" and len(place.parts) == 1
-        if path.is_file() and (plain or evidence or path.suffix in (".ipynb", *PICTURES)):
+        if path.is_file() and (plain or path.suffix in (".ipynb", *PICTURES)):
             found[path] = place
     return found
 

@@ -242,11 +242,11 @@ def test_a_learner_gets_plain_signed_copies_and_keeps_what_is_theirs(book, tmp_p
     (book.root / "chapters/t/tables").mkdir()
     (book.root / "chapters/t/tables/runs.json").write_text("{}", encoding="utf-8")
     my = tmp_path / "my"
-    assert learner.copy(my, root=book.root) == f"{my}: 11 files copied, 0 kept as they were"
+    assert learner.copy(my, root=book.root) == f"{my}: 10 files copied, 0 kept as they were"
     tree = {path.relative_to(my).as_posix() for path in my.rglob("*") if path.is_file()}
     notebooks = {"t/first.ipynb", "t/second.ipynb", "t/exercises.ipynb", "solutions/t.ipynb"}
     texts = {"welcome.md", "glossary.md", "claims.md", "plan.md"}
-    assert tree == notebooks | texts | {"map.svg", "t/pass.svg", "t/tables/runs.json"}
+    assert tree == notebooks | texts | {"map.svg", "t/pass.svg"}
     first = nbformat.read(my / "t/first.ipynb", as_version=4)
     assert NotebookNotary().check_signature(first)
     assert first.cells[1].cell_type == "code"
@@ -259,7 +259,7 @@ def test_a_learner_gets_plain_signed_copies_and_keeps_what_is_theirs(book, tmp_p
     assert "![A pass between two hills.](../t/pass.svg)" not in text
 
     (my / "t/first.ipynb").write_text("mine", encoding="utf-8")
-    assert learner.copy(my, root=book.root) == f"{my}: 0 files copied, 11 kept as they were"
+    assert learner.copy(my, root=book.root) == f"{my}: 0 files copied, 10 kept as they were"
     fresh = ["t/exercises-2.ipynb", "t/first-2.ipynb", "t/second-2.ipynb"]
     said = learner.copy(my, fresh="t", root=book.root)
     assert [name for name in fresh if name in said] == fresh

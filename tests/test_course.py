@@ -194,6 +194,7 @@ def test_ctrl_c(tree):
         (["table"], ["table: say which", "NAME="]),
         (["bench"], ["bench: say which", "TOPIC="]),
         (["lab", "PORT=here"], ["PORT must be a number, got here"]),
+        (["table", "NAME=a/b", "JOBS=all"], ["table: JOBS must be a number, got all"]),
     ],
 )
 def test_words_that_are_not_understood(arguments, parts):
@@ -219,14 +220,14 @@ def test_make_passes_on_what_was_typed_and_nothing_else():
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # this may run under make
     env |= {"NAME": "a-machine", "QUICK": "1"}
     asked = subprocess.run(
-        ["make", "-n", "table", "NAME=landscape/steps", "PIP_ARGS=-q --no-cache"],
+        ["make", "-n", "table", "NAME=landscape/steps", "JOBS=2", "CHECK=1", "PIP_ARGS=-q --no-cache"],
         cwd=ROOT,
         env=env,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split(maxsplit=2)[2]
-    assert " ".join(asked.split()) == "table 'NAME=landscape/steps' 'PIP_ARGS=-q --no-cache'"
+    assert " ".join(asked.split()) == "table 'NAME=landscape/steps' 'JOBS=2' 'CHECK=1' 'PIP_ARGS=-q --no-cache'"
     asked = subprocess.run(["make", "-n", "lab"], cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
     assert asked.split()[1:] == ["course.py", "lab"]
 
@@ -417,7 +418,7 @@ def test_the_extra_lab_holds_what_its_words_import():
     allowed = {re.split(r"[>=]", line)[0].lower() for line in lines}
     homes = importlib.metadata.packages_distributions()
     tools = [path for path in (ROOT / "book").glob("*.py") if path.name not in ("conf.py", "sphinx_hooks.py")]
-    for path in [*tools, ROOT / "labsupport" / "tables.py"]:
+    for path in [*tools, *(ROOT / "labsupport" / "experiments").glob("*.py")]:
         for name in _imports(path) - {"book", "labsupport"} - set(sys.stdlib_module_names):
             assert {home.lower() for home in homes.get(name, [])} & allowed, f"{path.name} imports {name}"
 

@@ -23,15 +23,27 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 import labsupport
-from labsupport import data, hypergradients, models, optimizers, plots, population, schedules, show, training, values
-from labsupport.hypergradients import backward, problem, steps
+from labsupport import (
+    counters,
+    data,
+    experiments,
+    hypergradients,
+    models,
+    optimizers,
+    plots,
+    population,
+    schedules,
+    show,
+    training,
+    values,
+)
+from labsupport.hypergradients import backward, films, inputs, problem, steps, studies, ties
 from labsupport.hypergradients.runs import Run
 from labsupport.initialization import gains, meanfield, propagation, rules, starts
 from labsupport.landscape import curvature, plateaus, saddles, sharpness, slices
 from labsupport.optimizers import rule
 from labsupport.population import (
     chains,
-    counters,
     draws,
     feeds,
     layers,
@@ -142,6 +154,20 @@ def members(device):
         return nn.Sequential(nn.Linear(4, 3, device=device), nn.Dropout(0.1), nn.Linear(3, 2, device=device))
 
     return population.init(build, optimizers.adam(), {"lr": torch.tensor([0.1, 0.2])}, seeds=[0, 1])
+
+
+def sloping(device):
+    x = torch.arange(24.0, device=device).view(6, 4)
+    return data.Split(*[(x, labels(device))] * 3, ("a", "b"))
+
+
+def begun(device):
+    build = lambda generator: nn.Linear(4, 2, device=device)  # noqa: E731
+    return experiments.begin(build, split(device), optimizers.sgd(), {"lr": [0.1, 0.2]}, seeds=[0, 1])
+
+
+def ran(device):
+    return experiments.carry_on(begun(device), planned())
 
 
 def planned(**options):
@@ -295,6 +321,22 @@ def learnable(device):
     return problem, hypergradients.unit_l2(net, start=-1.0)
 
 
+def split_on(device):
+    return data.Split(*[(floats(device, n, 4), labels(device)[:n]) for n in (6, 3, 4)])
+
+
+def side_by_side(device):
+    """Weights of two networks 4-2 without hidden layers."""
+    return {"0.weight": floats(device, 2, 2, 4), "0.bias": floats(device, 2, 2)}
+
+
+def studied(device):
+    """Two networks side by side with a data set each."""
+    return studies.with_own_data(
+        lambda seed: split_on(device), [4, 3, 2], seeds=(0, 1), num_steps=2, lr=0.1, backend="eager"
+    )
+
+
 def hypergraded(method):
     """A hypergradient by a method, which judges the end by its value; lengths of adjoints lie on the CPU."""
 
@@ -342,6 +384,7 @@ TEXT = "it makes text and pictures on the CPU"
 PREDICTION = "it takes numbers, computes on the CPU and returns numbers"
 LABELS = {"xlabel": "x", "ylabel": "y"}
 
+DRAWN = "its networks are drawn on the CPU, and go where the data is"
 TABLE: dict[str, Entry] = {
     "checks.frame.Check": cannot("it draws its own small inputs on the CPU"),
     "checks.frame.Report": cannot(NO_TENSOR),
@@ -361,11 +404,35 @@ TABLE: dict[str, Entry] = {
     "data.scripts.font_file": cannot(NO_TENSOR),
     "data.splits.Split": runs(lambda d: [split(d), split(d).flat(), split(d).to(torch.float64), split(d).to(d)]),
     "data.splits.batches": runs(lambda d: list(data.batches(floats(d, 6, 4), labels(d), 4, generator=seeded()))),
+    "data.splits.standardized": runs(lambda d: data.standardized(sloping(d))),
     "data.toys.linear_chain": runs(lambda d: data.linear_chain(floats(d, 5, 3))),
     "data.toys.monks": born(lambda g: data.monks(3, generator=g)),
     "data.toys.quadratic": runs(lambda d: data.quadratic(floats(d, 5, 3), floats(d, 3))),
     "data.toys.strict_saddle": runs(lambda d: data.strict_saddle(floats(d, 5, 2))),
     "data.toys.two_spirals": born(lambda g: data.two_spirals(20, generator=g)),
+    "experiments.grids.Point": cannot(NO_TENSOR),
+    "experiments.grids.Points": cannot(VALUES, gpu=lambda d: experiments.grid(lr=[0.1, 0.2]).fold(floats(d, 6, 2))),
+    "experiments.grids.grid": cannot(NO_TENSOR),
+    "experiments.grids.points": cannot(NO_TENSOR),
+    "experiments.intervals.Estimate": cannot(NO_TENSOR),
+    "experiments.recipes.checksum": cannot(NO_TENSOR),
+    "experiments.recipes.names": cannot(NO_TENSOR),
+    "experiments.recipes.rooms": cannot(NO_TENSOR),
+    "experiments.rounding.rounded": cannot(VALUES),
+    "experiments.runs.Runs": cannot(VALUES, gpu=lambda d: ran(d).scores("test")),
+    "experiments.runs.begin": cannot(VALUES, gpu=lambda d: begun(d).state.params),
+    "experiments.runs.carry_on": cannot(VALUES, gpu=lambda d: experiments.carry_on(begun(d), planned()).state.params),
+    "experiments.runs.run": cannot(VALUES, gpu=lambda d: ran(d).state.params),
+    "experiments.samples.Samples": cannot(VALUES),
+    "experiments.tables.check": cannot(NO_TENSOR),
+    "experiments.tables.load": cannot(NO_TENSOR),
+    "experiments.tables.main": cannot(NO_TENSOR),
+    "experiments.tables.make": cannot(NO_TENSOR),
+    "experiments.tables.recipe": cannot(NO_TENSOR),
+    "experiments.tuning.Tuned": cannot(NO_TENSOR),
+    "experiments.tuning.tuned": cannot("experiments.runs.run trains for it"),
+    "experiments.workers.CaseError": cannot(NO_TENSOR),
+    "experiments.workers.start_worker": cannot(NO_TENSOR),
     "files.beside": cannot(NO_TENSOR),
     "files.check_place": cannot(NO_TENSOR),
     "files.read": cannot("it reads a file into the CPU's memory"),
@@ -387,6 +454,19 @@ TABLE: dict[str, Entry] = {
     ),
     "hypergradients.problem.length": runs(lambda d: problem.length({"a": floats(d, 3)})),
     "hypergradients.problem.nbytes": runs(lambda d: problem.nbytes({"a": floats(d, 3)}) and ()),
+    "hypergradients.films.Along": hypergraded(films.Along(lambda film: [(0, film[0])])),
+    "hypergradients.films.Nearness": cannot("it holds what nearness finds"),
+    "hypergradients.films.extremes": cannot(
+        "it solves on the CPU",
+        gpu=lambda d: films.extremes(lambda w, h, b: (w["a"] ** 2).sum(), {"a": floats(d, 2, 3)}, {}, 0, seed=0) and (),
+    ),
+    "hypergradients.films.film": cannot("it looks at weights: " + VALUES, gpu=lambda d: films.film(*learnable(d))),
+    "hypergradients.films.flat": runs(lambda d: films.flat({"a": floats(d, 2, 3), "b": floats(d, 2)}, members=True)),
+    "hypergradients.films.nearness": runs(lambda d: films.nearness({"a": floats(d, 2, 3)}, {"a": floats(d, 2, 3)})),
+    "hypergradients.films.products": runs(
+        lambda d: films.products(*learnable(d), learnable(d)[0].weights, learnable(d)[0].weights)
+    ),
+    "hypergradients.films.saved_bytes": cannot("it returns a number"),
     "hypergradients.forward_mode.ForwardMode": hypergraded(hypergradients.ForwardMode()),
     "hypergradients.forward_mode.Unrolled": hypergraded(hypergradients.Unrolled()),
     "hypergradients.implicit.ConjugateGradient": cannot(
@@ -435,6 +515,30 @@ TABLE: dict[str, Entry] = {
     "hypergradients.steps.Adjoints": by_steps(lambda made: made[1][0]),
     "hypergradients.steps.Steps": by_steps(lambda made: made[0]),
     "hypergradients.steps.steps_of": by_steps(lambda made: made),
+    "hypergradients.inputs.beside_noise": runs(
+        lambda d: inputs.beside_noise(split_on(d), 2, std=0.3, generators=[seeded()] * 3).train
+    ),
+    "hypergradients.inputs.cluttered": cannot("it renders glyphs: on the CPU"),
+    "hypergradients.studies.Study": cannot(
+        DRAWN + "; " + VALUES,
+        gpu=lambda d: [studied(d).coefficients(-1.0), studied(d).scores(studied(d).coefficients(0.0), [0])],
+    ),
+    "hypergradients.studies.before_and_after": cannot("it returns numbers"),
+    "hypergradients.studies.best_single": cannot("it returns numbers"),
+    "hypergradients.studies.compared": cannot("it returns numbers"),
+    "hypergradients.studies.errors": runs(lambda d: studies.errors(side_by_side(d), floats(d, 6, 4), labels(d))),
+    "hypergradients.studies.losses": runs(lambda d: studies.losses(side_by_side(d), floats(d, 6, 4), labels(d))),
+    "hypergradients.studies.outputs": runs(lambda d: studies.outputs(side_by_side(d), floats(d, 6, 4))),
+    "hypergradients.studies.own": runs(lambda d: studies.own([split_on(d), split_on(d)])),
+    "hypergradients.studies.penalized": runs(
+        lambda d: studies.penalized(side_by_side(d), {"0.weight": floats(d, 2, 4)}, (floats(d, 6, 4), labels(d)))
+    ),
+    "hypergradients.studies.stacked": runs(lambda d: studies.stacked([nn.Linear(4, 2, device=d)] * 2)),
+    "hypergradients.studies.with_own_data": cannot(
+        DRAWN + "; " + VALUES, gpu=lambda d: studied(d).scores(studied(d).coefficients(0.0), [0])
+    ),
+    "hypergradients.ties.distances": runs(lambda d: ties.distances(floats(d, 2, 4, 3))),
+    "hypergradients.ties.shared_part": runs(lambda d: ties.shared_part(floats(d, 2, 4, 4), floats(d, 2))),
     "initialization.gains.backward_gain": cannot(PREDICTION),
     "initialization.gains.derivative": runs(lambda d: gains.derivative("tanh")(floats(d, 3))),
     "initialization.gains.expectation": cannot(PREDICTION),
@@ -476,6 +580,10 @@ TABLE: dict[str, Entry] = {
         lambda d: list(starts.apply_(nn.Linear(4, 2, device=d), rules.he_normal_, generator=seeded()).parameters())
     ),
     "initialization.starts.biases_": runs(lambda d: list(starts.biases_(nn.Linear(4, 2, device=d)).parameters())),
+    "initialization.starts.builder": born(lambda g: list(starts.builder([4, 3, 2])(g).parameters())),
+    "initialization.starts.chrono_": runs(
+        lambda d: list(starts.chrono_(nn.LSTM(2, 3, device=d), longest=9, generator=seeded()).parameters())
+    ),
     "initialization.starts.class_prior_": runs(lambda d: starts.class_prior_(floats(d, 3), counts=floats(d, 3))),
     "initialization.starts.forget_gate_": runs(
         lambda d: list(starts.forget_gate_(nn.LSTM(2, 3, device=d)).parameters())
@@ -556,6 +664,7 @@ TABLE: dict[str, Entry] = {
     "optimizers.momenta.momentum": updated(optimizers.momentum),
     "optimizers.momenta.nesterov": updated(optimizers.nesterov),
     "optimizers.momenta.sgd": updated(optimizers.sgd),
+    "optimizers.orthogonal.muon": updated(optimizers.muon),
     "optimizers.rule.Optimizer": cannot(
         "it holds functions; those of each optimizer follow the tensors they are given"
     ),
@@ -576,11 +685,13 @@ TABLE: dict[str, Entry] = {
     ),
     "plots.paths": cannot(VALUES, gpu=drawn(lambda ax, d: plots.paths(ax, {"a": floats(d, 4, 2)}))),
     "plots.series": cannot(VALUES, gpu=drawn(lambda ax, d: plots.series(ax, range(4), {"a": floats(d, 4)}, **LABELS))),
-    "population.counters.keys": cannot(HERE),
-    "population.counters.mask": runs(lambda d: counters.mask(words(d), floats(d, 3) / 2, (4, 5))),
-    "population.counters.normals": runs(lambda d: counters.normals(words(d), (4, 5))),
-    "population.counters.orders": cannot(HERE),
-    "population.counters.uniforms": runs(lambda d: counters.uniforms(words(d), (4, 5))),
+    "counters.mix": runs(lambda d: counters.mix(labels(d))),
+    "counters.seeded": cannot("its generator lives on the CPU"),
+    "counters.keys": cannot(HERE),
+    "counters.mask": runs(lambda d: counters.mask(words(d), floats(d, 3) / 2, (4, 5))),
+    "counters.normals": runs(lambda d: counters.normals(words(d), (4, 5))),
+    "counters.orders": cannot(HERE),
+    "counters.uniforms": runs(lambda d: counters.uniforms(words(d), (4, 5))),
     "population.alike.check_alike": cannot(VALUES),
     "population.alike.check_followed": cannot(NO_TENSOR),
     "population.chains.Link": cannot(NO_TENSOR),
@@ -738,9 +849,6 @@ TABLE: dict[str, Entry] = {
     "show.text.rounded": cannot(NO_TENSOR),
     "show.text.source": cannot(TEXT),
     "show.text.table": cannot(TEXT),
-    "tables.load": cannot(NO_TENSOR),
-    "tables.main": cannot(NO_TENSOR),
-    "tables.make": cannot(NO_TENSOR),
     "training.History": cannot("what it holds lies on the CPU, wherever the run was"),
     "training.Plan": cannot(NO_TENSOR),
     "training.Score": cannot(NO_TENSOR),

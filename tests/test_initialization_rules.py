@@ -1,6 +1,7 @@
 """Rules against torch.nn.init and the formulas; starts of whole modules against torch's own layouts."""
 
 import math
+import pickle
 from functools import partial
 
 import pytest
@@ -166,6 +167,18 @@ def test_apply_visits_layers_in_order_and_leaves_norms_alone():
     assert len(norms) == 10 and all(torch.equal(before[name], net.state_dict()[name]) for name in norms)
 
 
+def test_a_builder_is_mlp_and_rule_and_pickles():
+    build = pickle.loads(pickle.dumps(starts.builder([6, 5, 3], rule=rules.orthogonal_, activation="tanh", bias=0.1)))
+    generator = torch.Generator().manual_seed(3)
+    net = models.mlp([6, 5, 3], activation="tanh", generator=generator)
+    starts.apply_(net, rules.orthogonal_, bias=0.1, generator=generator)
+    built = build(torch.Generator().manual_seed(3))
+    assert str(built) == str(net)
+    assert all(torch.equal(a, b) for a, b in zip(built.parameters(), net.parameters(), strict=True))
+    with pytest.raises(ValueError, match="mlp: sizes must be two or more integers"):
+        starts.builder([6])(generator)
+
+
 def test_apply_takes_a_rule_for_biases_and_a_single_layer():
     layer = starts.apply_(
         nn.Linear(3, 4), rules.xavier_normal_, bias=partial(rules.normal_, std=2.0), generator=seeded(1)
@@ -203,6 +216,22 @@ def test_forget_gate_keeps_the_memory():
     for suffix in ("l0", "l0_reverse", "l1", "l1_reverse"):
         total = getattr(deep, f"bias_ih_{suffix}") + getattr(deep, f"bias_hh_{suffix}")
         assert (total[5:10] == 2).all() and (total[:5] != 2).any() and (total[10:] != 2).any()
+
+
+def test_chrono_spreads_the_memories():
+    """exp(forget bias) is even between 1 and the longest lag, the input bias its negative, other gates are left."""
+    lstm = starts.chrono_(nn.LSTM(3, 2000, num_layers=2), longest=40, generator=seeded(5))
+    before = nn.LSTM(3, 2000).bias_ih_l0.abs().max()
+    for layer in ("l0", "l1"):
+        own, other = getattr(lstm, f"bias_ih_{layer}"), getattr(lstm, f"bias_hh_{layer}")
+        assert (other[:4000] == 0).all() and (other[4000:] != 0).all()
+        assert torch.equal(own[:2000], -own[2000:4000]) and (own[4000:].abs() <= before * 1.1).all()
+        times = own[2000:4000].exp()
+        assert times.min() >= 1 and times.max() <= 40.001
+        assert abs(times.mean() - 20.5) < 4 * 39 / math.sqrt(12 * 2000)
+    assert not torch.equal(lstm.bias_ih_l0[:2000], lstm.bias_ih_l1[:2000])
+    cell = starts.chrono_(nn.LSTMCell(3, 4), longest=1, generator=seeded(5))
+    assert (cell.bias_ih[:8] == 0).all()
 
 
 def test_class_prior():
@@ -268,6 +297,11 @@ REFUSALS = {
     "forget_gate_: lstm must be a torch.nn.LSTM or LSTMCell, got GRU": lambda: starts.forget_gate_(nn.GRU(2, 2)),
     "forget_gate_: lstm must have biases": lambda: starts.forget_gate_(nn.LSTM(2, 2, bias=False)),
     "forget_gate_: value": lambda: starts.forget_gate_(nn.LSTM(2, 2), value=math.nan),
+    "chrono_: lstm must be a torch.nn.LSTM or LSTMCell, got GRU": lambda: starts.chrono_(
+        nn.GRU(2, 2), longest=3, generator=G
+    ),
+    "chrono_: longest": lambda: starts.chrono_(nn.LSTM(2, 2), longest=0.5, generator=G),
+    "chrono_: generator": lambda: starts.chrono_(nn.LSTM(2, 2), longest=3, generator=None),
     "class_prior_: bias must be": lambda: starts.class_prior_(W, counts=torch.ones(3)),
     "class_prior_: counts must have shape": lambda: starts.class_prior_(torch.ones(1), counts=torch.ones(1)),
     "class_prior_: counts must be positive": lambda: starts.class_prior_(torch.ones(2), counts=torch.tensor([0, 1])),

@@ -28,6 +28,7 @@ RULES = {
     "nadam": O.nadam(),
     "nadam, dozat": O.nadam(form="dozat"),
     "lars": O.lars(),
+    "muon": O.muon(),
     "schedule_free": O.schedule_free(),
     "averaged": O.averaged(O.momentum(), start=2),
     "clipped_value": O.clipped_value(O.adam()),

@@ -219,3 +219,30 @@ def test_lars_is_its_papers_algorithm():
     settings = {"lr": lambda at: 10 * rate(at), "momentum": m, "weight_decay": beta, "trust": trust, "eps": 0.0}
     found = visited(O.lars(), settings, START.reshape(2, 2))
     assert np.abs(found - np.array(expected)).max() < 1e-12
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3), (5, 3, 1, 1)])
+def test_muon_steps_along_the_singular_vectors_of_its_velocity(shape):
+    """Jordan et al. 2024: p(s) = 3.4445 s − 4.775 s³ + 2.0315 s⁵ five times, on singular values of length 1."""
+    draw, rho = torch.Generator().manual_seed(0), 0.9
+    grads = torch.randn(4, *shape, generator=draw, dtype=torch.float64)
+    params = {"w": torch.zeros(shape, dtype=torch.float64)}
+    velocity, state = torch.zeros(shape, dtype=torch.float64), O.muon().init(params)
+    for g in grads:
+        before = params["w"]
+        params, state = O.muon().update({"w": g}, state, params, {"lr": 0.01, "momentum": rho, "weight_decay": 0.0})
+        velocity = rho * velocity + g
+        left, sizes, right = torch.linalg.svd((g + rho * velocity).flatten(1), full_matrices=False)
+        sizes = sizes / sizes.norm()
+        for _ in range(5):
+            sizes = 3.4445 * sizes - 4.775 * sizes**3 + 2.0315 * sizes**5
+        assert sizes.min() > 0.6 and sizes.max() < 1.3
+        step = (before - params["w"]).flatten(1) / 0.01
+        assert (step - 5**0.5 * left * sizes @ right).abs().max() < 1e-5  # it divides by the norm and 1e-7
+
+
+def test_muon_takes_the_signs_of_a_bias():
+    params, rule = {"b": torch.tensor([1.0, 2.0, 3.0])}, O.muon()
+    settings = {"lr": 0.5, "momentum": 0.9, "weight_decay": 0.0}
+    moved, _ = rule.update({"b": torch.tensor([-4.0, 0.0, 0.1])}, rule.init(params), params, settings)
+    assert moved["b"].tolist() == [1.5, 2.0, 2.5]

@@ -119,6 +119,31 @@ def test_lars_takes_the_steps_of_a_well_kept_package(decay):
     assert apart(other[:1], found[:1]) > 1e-3 and apart(other[1:], found[1:]) == 0  # the vector takes plain steps
 
 
+def test_muon_decays_as_torch_does():
+    value, rule = torch.full((2, 3), 2.0, requires_grad=True), optimizers.muon()
+    value.grad = torch.zeros_like(value)
+    params = {"w": value.detach().clone()}
+    T.Muon([value], lr=0.1, weight_decay=0.3).step()
+    settings = dict(rule.defaults) | {"lr": 0.1, "weight_decay": 0.3}
+    moved, _ = rule.update({"w": value.grad}, rule.init(params), params, settings)
+    assert apart([moved["w"]], [value.detach()]) < 1e-7
+
+
+def test_muon_goes_where_torch_goes():
+    """Up to the length, and to the bfloat16 in which torch iterates."""
+    value, rule = torch.zeros(50, 64, requires_grad=True), optimizers.muon()
+    params = {"w": value.detach().clone()}
+    state, theirs = rule.init(params), T.Muon([value], lr=0.1, momentum=0.9, weight_decay=0.0)
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.0}
+    for at in range(5):
+        before = params["w"], value.detach().clone()
+        value.grad = slope(at, value).float()
+        theirs.step()
+        params, state = rule.update({"w": value.grad}, state, params, settings)
+        steps = (params["w"] - before[0]).flatten(), (value.detach() - before[1]).flatten()
+        assert torch.cosine_similarity(*steps, dim=0) > 0.99
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.01])
 @pytest.mark.parametrize("rates", [None, lambda at: 0.05 * min(1, (at + 1) / 40)], ids=["still", "warm-up"])
 def test_schedule_free_takes_the_steps_of_a_well_kept_package(rates, decay):

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from labsupport import data, models, optimizers, population
-from labsupport.population import compiling, counters, slabs
+from labsupport import counters, data, models, optimizers, population
+from labsupport.population import compiling, slabs
 
 SEEDS = (3, 11, 4)
 RATES = {

@@ -15,8 +15,7 @@ from test_population import COMPILED, convolved, dropped, mlp, near, normed, pla
 from torch import nn
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss, softmax
 
-from labsupport import data, optimizers, population
-from labsupport.population import counters
+from labsupport import counters, data, optimizers, population
 
 SEEDS = (3, 11, 4)
 RULES = {

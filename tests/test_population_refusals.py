@@ -9,8 +9,8 @@ from test_population import flat, mlp, plan
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss, scaled_dot_product_attention
 
-from labsupport import data, models, optimizers, population
-from labsupport.population import compiling, counters, draws, programs
+from labsupport import counters, data, models, optimizers, population
+from labsupport.population import compiling, draws, programs
 
 SGD = optimizers.sgd()
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from labsupport import plots, show
+from labsupport.experiments import Samples
 from labsupport.show import bundles, claims
 from labsupport.show.text import rounded
 
@@ -147,6 +148,35 @@ REFUSALS = {
 def test_refusals(message):
     with pytest.raises(ValueError, match=re.escape(message)):
         REFUSALS[message]()
+
+
+def test_a_claim_takes_samples():
+    apart = Samples({"wide": [1.0, 2.0, 3.0], "deep": [0.0, 0.1, 0.2]}, [3, 4, 5])
+    taken = show.claim("c", "s", source="k", samples=apart, smallest=0.5, rule="above", unit="pt")
+    given = show.claim("c", "s", source="k", effect=apart.means, error=apart.errors, seeds=3, smallest=0.5,
+                       rule="above", unit="pt")  # fmt: skip
+    assert taken.data == given.data
+    parts = {"of width": apart["wide"], "of depth": apart["deep"]}
+    labels = show.claim("c", "s", source="k", samples=parts, smallest=0.5, rule="above")
+    assert "of width: 2.0 ± 0.6" in repr(labels)
+    alone = show.claim("c", "s", source="k", samples=apart["wide"] - apart["deep"], smallest=0.5, rule="above")
+    assert "1.9 ± 0.5 — holds" in repr(alone)
+    assert show.measured(apart["wide"]) == show.measured([1.0, 2.0, 3.0])
+
+
+def test_a_claim_refuses_samples_it_cannot_judge():
+    two = Samples({"a": [1.0, 2.0], "b": [1.0, 2.0]}, [0, 1])
+    for samples, rule in (
+        (Samples([1.0, 2.0], [0, 1], edge=("lr",)), "tuned inside their grid.*got the edge of lr"),
+        ({"a": two}, "of one condition each"),
+        ({"a": two["a"], "b": Samples([1.0, 2.0, 3.0], [0, 1, 2])}, "as many replicates"),
+        ([1.0, 2.0], "must be Samples, or Samples by condition"),
+        ({}, "must be Samples, or Samples by condition"),
+    ):
+        with pytest.raises(ValueError, match=f"claim: samples must be .*{rule.removeprefix('must be ')}"):
+            show.claim("c", "s", source="k", samples=samples, smallest=0.5, rule="above")
+    with pytest.raises(ValueError, match="claim: effect, error and seeds must be left out beside samples"):
+        show.claim("c", "s", source="k", samples=two, effect=1.0, smallest=0.5, rule="above")
 
 
 def claimed(**changed):

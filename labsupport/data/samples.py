@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from labsupport.counters import GOLDEN, mix
 from labsupport.data.splits import Pair, Split, check_names, check_pair, moved
-from labsupport.schedules.noise import GOLDEN, mix
 from labsupport.values import check_count, holds
 
 __all__ = ["Partitions", "Rows", "partitions"]

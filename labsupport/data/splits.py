@@ -1,4 +1,4 @@
-"""What every data set of the course is: a `Split`; and `batches`, its mini-batches."""
+"""What every data set of the course is: a `Split`; `standardized`, with inputs of mean 0; and `batches`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from labsupport.values import check_count, check_generator, holds
+from labsupport.values import check_choice, check_count, check_generator, check_number, holds
 
-__all__ = ["Split", "batches"]
+__all__ = ["Split", "batches", "standardized"]
 
 Pair = tuple[Tensor, Tensor]
 
@@ -146,3 +146,37 @@ def batches(x: Tensor, y: Tensor, batch_size: int, *, generator: torch.Generator
     check_generator("batches", generator)
     order = torch.randperm(len(x), generator=generator, device=generator.device).to(x.device)
     return ((x[rows], y[rows]) for rows in order.split(size))
+
+
+def standardized(split: Split, *, scale: str | float = "all") -> Split:
+    """The same split with inputs moved and scaled by what its *training* part says; targets stay.
+
+    Args:
+        split: x of shape (n, …), floating point. Each feature's mean over the training part is subtracted.
+        scale: what is divided by then. "all": one number, the root mean square of all centred training features, so
+            that features keep their proportions; "feature": each feature's own, where it varies; or a number > 0, of
+            which 1 centres only.
+    Returns:
+        A Split of the same shapes, dtypes and device.
+    Raises:
+        ValueError: it is no Split, its x are integers, or nothing in them varies.
+    """
+    if not isinstance(split, Split) or not split.train[0].is_floating_point():
+        got = f"x of {split.train[0].dtype}" if isinstance(split, Split) else type(split).__name__
+        rule = "a Split with floating-point x (standardize before drawing partitions)"
+        raise ValueError(f"standardized: split must be {rule}, got {got}")
+    if isinstance(scale, str):
+        check_choice("standardized", "scale", scale, ("all", "feature"))
+    elif check_number("standardized", "scale", scale, low=0) == 0:
+        raise ValueError("standardized: scale must be 'all', 'feature' or a number > 0, got 0")
+    x = split.train[0]
+    mean = x.mean(0)
+    by = _scale(x - mean, scale) if isinstance(scale, str) else scale
+    return replace(split, **{name: ((x - mean) / by, y) for name, (x, y) in split._parts()})
+
+
+def _scale(centred: Tensor, scale: str) -> Tensor:
+    size = (centred.square().mean(0) if scale == "feature" else centred.square().mean()).sqrt()
+    if not holds(size.sum() > 0):
+        raise ValueError("standardized: split must have features that vary in its training part, got none")
+    return torch.where(size > 0, size, 1.0) if scale == "feature" else size

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.population.counters import orders
+from labsupport.counters import orders
 from labsupport.values import check_count, check_number, holds, is_finite
 
 __all__ = [

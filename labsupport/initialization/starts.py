@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from labsupport.initialization.rules import Rule, constant_
+from labsupport import models
+from labsupport.initialization.rules import Rule, constant_, he_normal_
 from labsupport.values import check_generator, check_number, holds
 
-__all__ = ["Transfer", "apply_", "biases_", "class_prior_", "forget_gate_", "from_pretrained_"]
+__all__ = ["Transfer", "apply_", "biases_", "builder", "chrono_", "class_prior_", "forget_gate_", "from_pretrained_"]
 
 
 class Transfer(NamedTuple):
@@ -61,6 +63,30 @@ def apply_(module: nn.Module, rule: Rule, *, bias: float | Rule = 0.0, generator
     return module
 
 
+def builder(
+    sizes: Sequence[int], *, rule: Rule = he_normal_, activation: str = "relu", bias: float | Rule = 0.0
+) -> Callable[[torch.Generator], nn.Sequential]:
+    """How to build a network of linear layers that starts by a rule: `builder([64, 32, 10])(generator)`.
+
+    What `population` and `experiments` take as `build`; it pickles where the rule does.
+
+    Args:
+        sizes, activation: see `models.mlp`.
+        rule, bias: see `apply_`.
+    Returns:
+        generator -> module. The generator first draws `models.mlp`'s own weights, then the rule's.
+    Raises:
+        ValueError: at the first build, what `models.mlp` or `apply_` refuses.
+    """
+    return partial(_built, sizes, rule, activation, bias)
+
+
+def _built(
+    sizes: Sequence[int], rule: Rule, activation: str, bias: float | Rule, generator: torch.Generator
+) -> nn.Sequential:
+    return apply_(models.mlp(sizes, activation=activation, generator=generator), rule, bias=bias, generator=generator)
+
+
 def biases_(module: nn.Module, *, value: float = 0.01) -> nn.Module:
     """Set every bias of linear layers and convolutions to one value, in place; weights and norms stay.
 
@@ -95,16 +121,44 @@ def forget_gate_(lstm: nn.LSTM | nn.LSTMCell, *, value: float = 1.0) -> nn.LSTM 
     Source: Gers, Schmidhuber & Cummins 2000, doi:10.1162/089976600300015015; Józefowicz, Zaremba & Sutskever 2015,
         PMLR 37:2342.
     """
-    if not isinstance(lstm, (nn.LSTM, nn.LSTMCell)):
-        raise ValueError(f"forget_gate_: lstm must be a torch.nn.LSTM or LSTMCell, got {type(lstm).__name__}")
-    if not lstm.bias:
-        raise ValueError("forget_gate_: lstm must have biases, got one without")
+    _check_lstm("forget_gate_", lstm)
     value = check_number("forget_gate_", "value", value)
     forget = slice(lstm.hidden_size, 2 * lstm.hidden_size)
     with torch.no_grad():
         for name, parameter in lstm.named_parameters(recurse=False):
             if name.startswith("bias_"):
                 parameter[forget] = value if name.startswith("bias_ih") else 0.0
+    return lstm
+
+
+def chrono_(lstm: nn.LSTM | nn.LSTMCell, *, longest: float, generator: torch.Generator) -> nn.LSTM | nn.LSTMCell:
+    """Set the gates' biases of an LSTM, in place, so that its units keep memories for times up to the longest lag.
+
+    Each unit draws a time evenly between 1 and `longest`; its forget bias is the logarithm, its input bias the negative
+    of it. As in `forget_gate_`, they are set in `bias_ih`, and the same parts of `bias_hh` are 0.
+
+    Args:
+        lstm: with biases.
+        longest: steps, >= 1.
+        generator: draws the times, layer by layer.
+    Returns:
+        The LSTM.
+    Raises:
+        ValueError: no LSTM, one without biases, a bound above is broken, or no generator.
+    Source: Tallec & Ollivier 2018, arXiv:1804.11188, section 3, there between 1 and the longest lag less 1.
+    """
+    _check_lstm("chrono_", lstm)
+    longest = check_number("chrono_", "longest", longest, low=1)
+    check_generator("chrono_", generator)
+    units = lstm.hidden_size
+    with torch.no_grad():
+        for name, parameter in lstm.named_parameters(recurse=False):
+            if name.startswith("bias_hh"):
+                parameter[: 2 * units] = 0.0
+            elif name.startswith("bias_ih"):
+                even = torch.rand(units, generator=generator, dtype=parameter.dtype, device=generator.device)
+                forget = (1 + (longest - 1) * even).log().to(parameter.device)
+                parameter[: 2 * units] = torch.cat([-forget, forget])
     return lstm
 
 
@@ -166,6 +220,13 @@ def from_pretrained_(module: nn.Module, state_dict: Mapping[str, Tensor]) -> Tra
     done = set(copied)
     skipped = tuple(name for name in state_dict if name not in done)
     return Transfer(copied, skipped, tuple(name for name in own if name not in done))
+
+
+def _check_lstm(where: str, lstm: nn.LSTM | nn.LSTMCell) -> None:
+    if not isinstance(lstm, (nn.LSTM, nn.LSTMCell)):
+        raise ValueError(f"{where}: lstm must be a torch.nn.LSTM or LSTMCell, got {type(lstm).__name__}")
+    if not lstm.bias:
+        raise ValueError(f"{where}: lstm must have biases, got one without")
 
 
 def _layers(where: str, module: nn.Module) -> list[nn.Linear | _ConvNd]:

@@ -13,10 +13,12 @@ from labsupport.optimizers.averaging import averaged, schedule_free
 from labsupport.optimizers.layer_rates import by_layer
 from labsupport.optimizers.layerwise import lars
 from labsupport.optimizers.momenta import momentum, nesterov, sgd
+from labsupport.optimizers.orthogonal import muon
 from labsupport.optimizers.rule import Optimizer
 from labsupport.optimizers.wrappers import accumulated, clipped_norm, clipped_value
 
 __all__ = [
     "Optimizer", "accumulated", "adadelta", "adagrad", "adam", "adamw", "as_torch", "averaged", "by_layer",
-    "clipped_norm", "clipped_value", "lars", "momentum", "nadam", "nesterov", "rmsprop", "schedule_free", "sgd",
+    "clipped_norm", "clipped_value", "lars", "momentum", "muon", "nadam", "nesterov", "rmsprop", "schedule_free",
+    "sgd",
 ]  # fmt: skip

@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.nn.modules.conv import _ConvNd
 from torch.overrides import TorchFunctionMode
 
-from labsupport.population import counters
+from labsupport import counters
 
 __all__ = ["GENERATOR", "Draws", "Given", "draws_of", "given", "random_layers", "rate_of", "trainable"]
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from labsupport import counters
 from labsupport.data import Partitions, Rows, Split
-from labsupport.population import counters
 from labsupport.population.plans import Plan
 
 __all__ = ["Feed", "feeds"]

@@ -96,6 +96,8 @@ def member_losses(objective: Objective, said: Tensor, y: Tensor, settings: Mappi
     """Mean loss of each member on its batch, (members,)."""
     own = named(settings, "loss", objective.loss_settings)
     if objective.loss is cross_entropy and not own and said.ndim == 3 and y.ndim == 2 and not y.is_floating_point():
+        if len(said) == 1:
+            return cross_entropy(said.squeeze(0), y.squeeze(0).long()).unsqueeze(0)
         losses = cross_entropy(said.mT, y.long(), reduction="none")
         return losses.sum(1) / (y != IGNORED).sum(1)
     return over_members(lambda said, y, own: objective.loss(said, y, **own), said, y, own)
@@ -137,23 +139,26 @@ class Eager:
         """An update."""
         if self.layout or "radius" in batch.settings:
             slope = self._written if self.links else self._differentiated
-            return _step(self.optimizer, slope, self.layout, trained, batch)
+            return _step(self.optimizer, slope, trained, batch)
         params, _, slots = trained
         losses, slopes = chains.losses_and_slopes(self.links, params, batch.x.flatten(2), batch.y)
         settings = dict(self.optimizer.defaults) | batch.settings
         chains.descend(self.links, slopes, params, slots.get("velocity"), settings)
         return trained, losses
 
-    def _written(self, params: Values, buffers: Values, batch: Batch) -> tuple[Values, Tensor, Values]:
-        """Gradients, losses and buffers, by the written backward pass."""
+    def _written(self, place: Values, buffers: Values, batch: Batch) -> tuple[Values, Tensor, Values]:
+        """Gradients, losses and buffers, by the written backward pass; all that is trained as the layout has it."""
+        params = self.layout.parted(place) if self.layout else place
         losses, slopes = chains.losses_and_slopes(self.links, params, batch.x.flatten(2), batch.y)
-        return chains.gradients(self.links, slopes), losses, buffers
+        grads = chains.gradients(self.links, slopes)
+        return self.layout.joined(grads) if self.layout else grads, losses, buffers
 
-    def _differentiated(self, params: Values, buffers: Values, batch: Batch) -> tuple[Values, Tensor, Values]:
-        """Gradients, losses and moved buffers, by autograd."""
-        leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+    def _differentiated(self, place: Values, buffers: Values, batch: Batch) -> tuple[Values, Tensor, Values]:
+        """Gradients, losses and moved buffers, by autograd; it takes apart what lies together, and joins its slopes."""
+        leaves = {name: value.detach().requires_grad_() for name, value in place.items()}
         with torch.enable_grad():
-            losses, moved = _objective(self.net, self.objective, self.draws, batch, leaves, buffers)
+            params = self.layout.parted(leaves)
+            losses, moved = _objective(self.net, self.objective, self.draws, batch, params, buffers)
             grads = torch.autograd.grad(losses.sum(), list(leaves.values()), allow_unused=True, materialize_grads=True)
         moved = {name: value.detach() for name, value in moved.items()}
         return dict(zip(leaves, grads, strict=True)), losses.detach(), moved
@@ -164,25 +169,21 @@ def functional(ways: tuple[Way, ...], optimizer: Optimizer, objective: Objective
 
     def step(layers: tuple[nn.Module, ...], trained: Trained, batch: Batch) -> tuple[Trained, Tensor]:
         slope = partial(_traced, Network(ways, layers), objective, draws)
-        moved, losses = _step(optimizer, slope, None, trained, batch)
+        moved, losses = _step(optimizer, slope, trained, batch)
         return tree_map(Tensor.copy_, trained, moved), losses
 
     return step
 
 
-def _step(
-    optimizer: Optimizer, slope: Callable, layout: Layout | None, trained: Trained, batch: Batch
-) -> tuple[Trained, Tensor]:
-    """An update of what lies as the layout has it, or as it is."""
+def _step(optimizer: Optimizer, slope: Callable, trained: Trained, batch: Batch) -> tuple[Trained, Tensor]:
+    """An update of what is trained, which `slope` takes and gives as it lies."""
     params, buffers, slots = trained
     settings = dict(optimizer.defaults) | batch.settings
     own = {name: settings[name] for name in optimizer.defaults}
     place = place_of(optimizer, params, slots, own)
-    place = place if layout is None else layout.parted(place)
     grads, losses, moved = slope(place, buffers, batch)
     if "radius" in settings:
         grads, _, _ = slope(uphill(place, grads, settings["radius"]), buffers, batch)
-    grads = grads if layout is None else layout.joined(grads)
     params, slots = update(optimizer, grads, slots, params, own)
     return (params, moved, slots), losses
 

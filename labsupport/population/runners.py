@@ -13,7 +13,8 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch.utils._pytree import tree_leaves, tree_map
 
-from labsupport.population import compiling, counters, programs
+from labsupport import counters
+from labsupport.population import compiling, programs
 from labsupport.population.draws import Draws
 from labsupport.population.feeds import Feed
 from labsupport.population.fitting import are_labels, check_fit, looked_at, objective_of

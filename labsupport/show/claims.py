@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from html import escape
 
+from labsupport.experiments.samples import Samples
 from labsupport.show.bundles import Bundle
 from labsupport.show.figures import require_text
 from labsupport.show.text import rounded
@@ -62,45 +63,68 @@ def combine(verdicts: list[str]) -> str:
 
 
 def claim(
-    name: str,
-    statement: str,
-    *,
-    source: str,
-    effect: float | Mapping[str, float],
-    error: float | Mapping[str, float],
-    smallest: float,
-    rule: str,
-    unit: str = "",
-    seeds: int,
-) -> Bundle:
+    name: str, statement: str, *, source: str, samples: Samples | Mapping[str, Samples] | None = None,
+    effect: float | Mapping[str, float] | None = None, error: float | Mapping[str, float] | None = None,
+    smallest: float, rule: str, unit: str = "", seeds: int | None = None,
+) -> Bundle:  # fmt: skip
     """A tested claim, as a box on the page and a row of the ledger. The verdict speaks of *here*: model, data, range.
 
     Args:
         name: short and unique in the book, of letters, digits and hyphens; the box's anchor is `claim-<name>`.
         statement: the claim as its source makes it, in a sentence.
         source: its key in references.bib.
-        effect, error: what was measured and its standard error (0 where nothing is random), or both by condition.
+        samples: what was measured; or by condition samples of one condition each, as many replicates in all.
+        effect, error, seeds: in place of samples, where the effect is no mean: it and its standard error (0 where
+            nothing is random), each also by condition, and the number of independent runs behind it.
         smallest, rule: see `verdict`.
         unit: of effect, error and smallest, such as "steps".
-        seeds: number of independent runs behind each effect.
     Raises:
-        ValueError: an empty text, conditions of effect and error that differ, or a number `verdict` refuses.
+        ValueError: an empty text, conditions that differ, a number `verdict` refuses, samples tuned to an edge.
     """
     require_text("claim", name=name, statement=statement, source=source)
     _check_name(name)
-    smallest, seeds = _plain(smallest), check_count("claim", "seeds", seeds)
+    if samples is not None:
+        if not effect is error is seeds is None:
+            raise ValueError("claim: effect, error and seeds must be left out beside samples")
+        effect, error, seeds = _measured(samples)
+    smallest = _plain(smallest)
+    conditions = _conditions(effect, error, smallest, rule)
+    record = {
+        "name": name, "statement": statement, "source": source, "rule": rule, "smallest": smallest, "unit": unit,
+        "seeds": check_count("claim", "seeds", seeds), "conditions": conditions,
+        "verdict": combine([c["verdict"] for c in conditions]),
+    }  # fmt: skip
+    kind = "application/vnd.adaptive-training.claim+json"
+    return Bundle({"text/html": _box(record), "text/plain": _line(record), kind: record})
+
+
+def _conditions(effect: object, error: object, smallest: float, rule: str) -> list[dict]:
+    """What is said of each condition."""
     effects = dict(effect) if isinstance(effect, Mapping) else {"": effect}
     errors = dict(error) if isinstance(error, Mapping) else {"": error}
     if list(effects) != list(errors) or not effects:
         raise ValueError(f"claim: error must name the conditions of effect, {list(effects)}, got {list(errors)}")
-    conditions = [_judged(label, _plain(effects[label]), _plain(errors[label]), smallest, rule) for label in effects]
-    record = {
-        "name": name, "statement": statement, "source": source, "rule": rule, "smallest": smallest,
-        "unit": unit, "seeds": seeds, "conditions": conditions, "verdict": combine([c["verdict"] for c in conditions]),
-    }  # fmt: skip
-    return Bundle(
-        {"text/html": _box(record), "text/plain": _line(record), "application/vnd.adaptive-training.claim+json": record}
-    )
+    return [_judged(label, _plain(effects[label]), _plain(errors[label]), smallest, rule) for label in effects]
+
+
+def _measured(samples: Samples | Mapping[str, Samples]) -> tuple[dict[str, float], dict[str, float], int]:
+    """Means and standard errors by condition, and the number of independent replicates."""
+    parts = {"": samples} if isinstance(samples, Samples) else samples
+    if not isinstance(parts, Mapping) or not parts or not all(isinstance(part, Samples) for part in parts.values()):
+        raise ValueError(f"claim: samples must be Samples, or Samples by condition, got {samples!r}")
+    if len({part.count for part in parts.values()}) > 1 or (
+        parts is samples and any(len(p.means) > 1 for p in parts.values())
+    ):
+        raise ValueError(f"claim: samples must be of one condition each and as many replicates, got {samples!r}")
+    edge = dict.fromkeys(axis for part in parts.values() for axis in part.edge)
+    if edge:
+        rule = "tuned inside their grid, for something better may lie beyond its edge"
+        raise ValueError(f"claim: samples must be {rule}, got the edge of {', '.join(edge)}")
+    means, errors = ({}, {})
+    for label, part in parts.items():
+        means |= {label or name: value for name, value in part.means.items()}
+        errors |= {label or name: value for name, value in part.errors.items()}
+    return means, errors, next(iter(parts.values())).count
 
 
 def _check_name(name: str) -> None:

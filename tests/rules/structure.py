@@ -10,9 +10,9 @@ import sys
 from .model import Book
 
 MAX_MODULE, MAX_FUNCTION = 400, 40
-PURE = {"values", "files", "remaking", "data", "models", "schedules", "optimizers", "initialization", "tables"}
-FLOORS = (PURE, {"training", "population"}, None, {"checks", "show", "plots"}, {"__main__"})
-TOPICS, DRAWING = 2, 3
+PURE = {"values", "files", "counters", "remaking", "data", "models", "schedules", "optimizers", "initialization"}
+FLOORS = (PURE, {"training", "population"}, {"experiments"}, None, {"checks", "show", "plots"}, {"__main__"})
+TOPICS, DRAWING = 3, 4
 SCREEN = {"matplotlib", "IPython", "ipywidgets"}
 
 

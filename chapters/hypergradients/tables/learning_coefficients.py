@@ -7,74 +7,37 @@ and their means over four starts and orders that it never saw (`new`). `curve` h
 meta-step. Settings were tried on seeds 300 to 303.
 """
 
+import functools
 import math
 
-import torch
-from torch.nn.functional import cross_entropy
+from labsupport import data, hypergradients
+from labsupport.experiments import seeded, tables
+from labsupport.hypergradients import studies
 
-from labsupport import data, hypergradients, models
-from labsupport.population.programs import compiler
-
-STEPS, SEEDS, SIZES = 500, range(400, 408), [64, 50, 50, 50, 10]  # seeds on which nothing was tried
+SEEDS = range(400, 408)  # on which nothing was tried
 WAYS = {
     "exact": hypergradients.Stored(), "50 knots": hypergradients.Knots(50), "DrMAD": hypergradients.DrMAD(),
 }  # fmt: skip
 CASES = [{"method": name, "starts": "one"} for name in WAYS]
 CASES += [{"method": name, "starts": "new"} for name in ("exact", "DrMAD")]
+OWN, NEW = (0, 3), [(100_000 * (k + 1), 900 + k) for k in range(4)]  # what is added to the seeds; seed of the order
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def starts(seeds):
-    nets = [dict(models.mlp(SIZES, activation="tanh", generator=seeded(s)).named_parameters()) for s in seeds]
-    return {name: torch.stack([net[name].detach() for net in nets]) for name in nets[0]}
-
-
-def outputs(weights, x):
-    matrices, h = [name for name in weights if name.endswith("weight")], x.expand(len(SEEDS), *x.shape)
-    for name in matrices:
-        h = torch.baddbmm(weights[name.replace("weight", "bias")][:, None], h, weights[name].mT)
-        h = h if name == matrices[-1] else h.tanh()
-    return h
-
-
-def each(weights, x, y):
-    found = outputs(weights, x).transpose(1, 2)
-    return cross_entropy(found, y.expand(len(SEEDS), -1), reduction="none").mean(1)
-
-
-def train_loss(weights, hyper, batch):
-    penalty = sum((hyper[k].exp()[:, None] * weights[k].square()).sum() for k in hyper)
-    return each(weights, *batch).sum() + 0.5 * penalty
+@functools.cache
+def study(seeds=SEEDS, backend="auto"):
+    split = data.digits(num_train=300, num_valid=400, generator=seeded(0))
+    return studies.Study(
+        [64, 50, 50, 50, 10], split.train, split.valid, split.test, lambda at: [s + at[0] for s in seeds],
+        num_steps=500, lr=0.03, batches=lambda at: hypergradients.minibatches(*split.train, 100, seed=at[1]),
+        backend=backend,
+    )  # fmt: skip
 
 
 def run(case):
-    split = data.digits(num_train=300, num_valid=400, generator=seeded(0))
-    backend = "eager" if compiler() else "compiled"
-
-    def problem(offset, order):
-        batches = hypergradients.minibatches(*split.train, 100, seed=order)
-        start = starts([s + offset for s in SEEDS])
-        return hypergradients.Problem(
-            train_loss, lambda w: each(w, *split.valid).sum(), start, batches, STEPS, 0.03, 0.9
-        )
-
-    def judged(hyper, offset, order):
-        weights, _ = hypergradients.train(problem(offset, order), hyper, backend=backend)
-        wrong = (outputs(weights, split.test[0]).argmax(2) != split.test[1]).float().mean(1)
-        return torch.stack([each(weights, *split.valid), each(weights, *split.test), wrong])
-
-    first = problem(0, 3)
-    hyper = {k: v.new_full((len(SEEDS), v.shape[2]), -6.0) for k, v in first.weights.items() if v.ndim == 3}
-    plan = hypergradients.MetaPlan(15, 0.35, rule="sign", backend=backend, limit=math.inf, progress=True)
-    at = (lambda k: problem(1000 * (k + 1), 100 + k)) if case["starts"] == "new" else lambda k: first
-    learnt = hypergradients.meta_optimize(at, hyper, WAYS[case["method"]], plan)
-    found = {"curve": [round(v / len(SEEDS), 5) for v in learnt.valid_loss.tolist()]}
-    for when, at in (("before", hyper), ("after", learnt.hyper)):
-        new = [judged(at, 100_000 * (k + 1), 900 + k) for k in range(4)]
-        for where, numbers in (("own", judged(at, 0, 3)), ("new", torch.stack(new).mean(0))):
-            for name, values in zip(("valid", "test", "error"), numbers, strict=True):
-                found[f"{where}_{name}_{when}"] = [round(v, 5) for v in values.tolist()]
-    return found
+    at = study()
+    first = at.coefficients(-6.0, OWN)
+    plan = hypergradients.MetaPlan(15, 0.35, rule="sign", backend=at.backend, limit=math.inf, progress=True)
+    attempt = {"one": lambda k: OWN, "new": lambda k: (1000 * (k + 1), 100 + k)}[case["starts"]]
+    learnt = hypergradients.meta_optimize(lambda k: at.problem(attempt(k)), first, WAYS[case["method"]], plan)
+    curve = tables.rounded(learnt.valid_loss / len(SEEDS), decimals=5)
+    return {"curve": curve, **studies.before_and_after(at, first, learnt.hyper, {"own": [OWN], "new": NEW})}

@@ -11,78 +11,44 @@ first two seeds after every second meta-step; `alike` is the mean correlation of
 end. Settings were tried on seeds 0 to 3.
 """
 
+import functools
 import math
 
 import torch
-from torch.nn.functional import cross_entropy
 
-from labsupport import data, hypergradients, models
-from labsupport.population.programs import compiler
+from labsupport import data, hypergradients
+from labsupport.experiments import seeded, tables
+from labsupport.hypergradients import studies
 
-STEPS, SEEDS, SIZES, META, SIZE = 2000, range(600, 608), [784, 50, 50, 50, 10], 10, 0.3
+SEEDS, SIZE = range(600, 608), 0.3
 WAYS = {"exact": hypergradients.SqrtCheckpoint(), "DrMAD": hypergradients.DrMAD()}
 CASES = [{"method": name} for name in WAYS]
+OWN, NEW = (0, 3), [(100_000 * (k + 1), 900 + k) for k in range(2)]  # what is added to the seeds; seed of the order
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def starts(offset):
-    nets = [dict(models.mlp(SIZES, activation="tanh", generator=seeded(s + offset)).named_parameters()) for s in SEEDS]
-    return {name: torch.stack([net[name].detach() for net in nets]) for name in nets[0]}
-
-
-def outputs(weights, x):
-    matrices, h = [name for name in weights if name.endswith("weight")], x.expand(len(SEEDS), *x.shape)
-    for name in matrices:
-        h = torch.baddbmm(weights[name.replace("weight", "bias")][:, None], h, weights[name].mT)
-        h = h if name == matrices[-1] else h.tanh()
-    return h
-
-
-def each(weights, x, y):
-    found = outputs(weights, x).transpose(1, 2)
-    return cross_entropy(found, y.expand(len(SEEDS), -1), reduction="none").mean(1)
-
-
-def train_loss(weights, hyper, batch):
-    penalty = sum((hyper[k].exp()[:, None] * weights[k].square()).sum() for k in hyper)
-    return each(weights, *batch).sum() + 0.5 * penalty
+@functools.cache
+def study(seeds=SEEDS, backend="auto"):
+    split = data.glyphs("digits", sizes=(1000, 500, 2000), generator=seeded(0)).flat()
+    return studies.Study(
+        [784, 50, 50, 50, 10], split.train, split.valid, split.test, lambda at: [s + at[0] for s in seeds],
+        num_steps=2000, lr=0.05, momentum=0.1,
+        batches=lambda at: hypergradients.minibatches(*split.train, 50, seed=at[1]), backend=backend,
+    )  # fmt: skip
 
 
 def run(case):
-    split = data.glyphs("digits", sizes=(1000, 500, 2000), generator=seeded(0)).flat()
-    backend = "eager" if compiler() else "compiled"
-
-    def problem(offset, order):
-        batches = hypergradients.minibatches(*split.train, 50, seed=order)
-        return hypergradients.Problem(
-            train_loss, lambda w: each(w, *split.valid).sum(), starts(offset), batches, STEPS, 0.05, 0.1
-        )
-
-    def judged(hyper, offset, order):
-        weights, _ = hypergradients.train(problem(offset, order), hyper, backend=backend)
-        wrong = (outputs(weights, split.test[0]).argmax(2) != split.test[1]).float().mean(1)
-        return torch.stack([each(weights, *split.valid), each(weights, *split.test), wrong])
-
-    first = problem(0, 3)
-    hyper = {k: v.new_full((len(SEEDS), v.shape[2]), -6.0) for k, v in first.weights.items() if v.ndim == 3}
-    plan = hypergradients.MetaPlan(META, SIZE, rule="sign", backend=backend, limit=math.inf, progress=True)
-    learnt = hypergradients.meta_optimize(lambda _: first, hyper, WAYS[case["method"]], plan)
+    at = study()
+    first, problem = at.coefficients(-6.0, OWN), at.problem(OWN)
+    plan = hypergradients.MetaPlan(10, SIZE, rule="sign", backend=at.backend, limit=math.inf, progress=True)
+    learnt = hypergradients.meta_optimize(lambda _: problem, first, WAYS[case["method"]], plan)
     everything, pixels = torch.cat(list(learnt.history.values()), 2), learnt.history["0.weight"]
-    alike = torch.corrcoef(pixels[-1])[*torch.triu_indices(len(SEEDS), len(SEEDS), 1)].mean().item()
-    found = {
-        "mean": [round(v, 4) for v in everything.mean(2).flatten().tolist()],
-        "spread": [round(v, 4) for v in everything.std(2).flatten().tolist()],
-        "curve": [round(v / len(SEEDS), 5) for v in learnt.valid_loss.tolist()],
+    alike = torch.corrcoef(pixels[-1])[*torch.triu_indices(len(SEEDS), len(SEEDS), 1)].mean()
+    return {
+        "mean": tables.rounded(everything.mean(2).flatten(), decimals=4),
+        "spread": tables.rounded(everything.std(2).flatten(), decimals=4),
+        "curve": tables.rounded(learnt.valid_loss / len(SEEDS), decimals=5),
         "zeros": int((everything == -6.0).all(0).sum()),
         "maps": ((pixels[::2, :2] + 6.0) / SIZE).round().int().flatten().tolist(),
-        "alike": round(alike, 4),
+        "alike": tables.rounded(alike, decimals=4),
+        **studies.before_and_after(at, first, learnt.hyper, {"own": [OWN], "new": NEW}),
     }
-    for when, at in (("before", hyper), ("after", learnt.hyper)):
-        new = [judged(at, 100_000 * (k + 1), 900 + k) for k in range(2)]
-        for where, numbers in (("own", judged(at, 0, 3)), ("new", torch.stack(new).mean(0))):
-            for name, values in zip(("valid", "test", "error"), numbers, strict=True):
-                found[f"{where}_{name}_{when}"] = [round(v, 5) for v in values.tolist()]
-    return found

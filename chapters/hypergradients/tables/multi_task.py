@@ -14,6 +14,10 @@ import torch
 from torch.nn.functional import avg_pool2d, cross_entropy
 
 from labsupport import data, hypergradients, models
+from labsupport.experiments import grid, seeded
+from labsupport.experiments.tables import rounded
+from labsupport.hypergradients import ties
+from labsupport.hypergradients.studies import stacked
 
 SEEDS = {"first": range(300, 308), "other": range(308, 316)}  # settings were tried on 900 to 907
 ALPHABETS = ("latin_lower", "greek_lower", "cyrillic_lower", "armenian_lower", "georgian")
@@ -22,48 +26,36 @@ SHARED = {"separate": 0, "first layer shared": 1, "all but the head shared": 2}
 WITH_SHARED = "L2 by layer, first shared"
 DECAYS = [-6 + k / 3 for k in range(13)]
 LEARNT = {
-    "L2 by layer, exact": (None, hypergradients.Stored()),
-    WITH_SHARED: (None, hypergradients.Stored()),
-    "ties by layer, exact": (1, hypergradients.Stored()),
-    "ties by layer, DrMAD": (1, hypergradients.DrMAD()),
-    "ties by pair, exact": (TASKS, hypergradients.Stored()),
-    "ties by pair, DrMAD": (TASKS, hypergradients.DrMAD()),
+    "L2 by layer, exact": (None, hypergradients.Stored()), WITH_SHARED: (None, hypergradients.Stored()),
+    "ties by layer, exact": (1, hypergradients.Stored()), "ties by layer, DrMAD": (1, hypergradients.DrMAD()),
+    "ties by pair, exact": (TASKS, hypergradients.Stored()), "ties by pair, DrMAD": (TASKS, hypergradients.DrMAD()),
     "ties by pair, DrMAD T/2": (TASKS, hypergradients.DrMAD(STEPS // 2)),
-}
+}  # fmt: skip
 CASES = [{"method": name, "draws": "first"} for name in (*SHARED, "one tie", *LEARNT)]
 CASES += [{"method": "ties by pair, exact", "draws": "other"}]
 
 
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def drawn(name, seed):
+def letters(name, seed):
     """Thirty images of each of the first letters: (letters, 30, 1, 12, 12)."""
-    number = len(data.ALPHABETS[name])
-    x, y = data.glyphs(name, sizes=(32 * number - 2, 1, 1), generator=seeded(seed)).train
+    sizes = (32 * len(data.ALPHABETS[name]) - 2, 1, 1)
+    x, y = data.glyphs(name, sizes=sizes, generator=seeded(seed)).train
     small = avg_pool2d(x[:, :, 2:26, 2:26], 2)
     return torch.stack([small[y == letter][:30] for letter in range(LETTERS)])
 
 
-@functools.lru_cache
-def parts(draws):
-    """Pairs x (seeds, tasks, images, 144), y (seeds, tasks, images): to train, to choose, to judge."""
-    upright = torch.stack([
-        torch.stack([drawn(name, 10 * seed + place) for place, name in enumerate(ALPHABETS)]) for seed in SEEDS[draws]
-    ])  # fmt: skip
-    x = torch.cat([upright, upright.rot90(1, (-2, -1))], 1)  # (seeds, tasks, letters, 30, 1, 12, 12)
-    found = []
-    for images in x.split([3, 10, 17], dim=3):
-        y = torch.arange(LETTERS).repeat_interleave(images.shape[3]).expand(len(SEEDS[draws]), TASKS, -1)
-        found.append((images.flatten(2, 3).flatten(3), y))
-    return found
+def tasks(seed):
+    """Pairs x (tasks, images, 144), y (tasks, images): to train, to choose, to judge."""
+    upright = torch.stack([letters(name, 10 * seed + place) for place, name in enumerate(ALPHABETS)])
+    images = torch.cat([upright, upright.rot90(1, (-2, -1))])
+    parts = [part.flatten(1, 2).flatten(2) for part in images.split([3, 10, 17], dim=2)]
+    return [(x, (torch.arange(x.shape[1]) * LETTERS // x.shape[1]).expand(TASKS, -1)) for x in parts]
 
 
-def losses(weights, batch):
-    """(seeds, tasks)"""
-    logits = scores(weights, batch[0])
-    return cross_entropy(logits.movedim(-1, 1), batch[1], reduction="none").mean(-1)
+@functools.cache
+def drawn(seeds):
+    """Seeds, and the same of each, stacked: (seeds, …)."""
+    return seeds, [[torch.stack(part) for part in zip(*pairs, strict=True)]
+                   for pairs in zip(*map(tasks, seeds), strict=True)]  # fmt: skip
 
 
 def scores(weights, x):
@@ -73,101 +65,78 @@ def scores(weights, x):
     return x
 
 
+def losses(weights, batch):
+    """(…, tasks)"""
+    logits = scores(weights, batch[0])
+    return cross_entropy(logits.movedim(-1, 1), batch[1], reduction="none").mean(-1)
+
+
 def train_loss(weights, hyper, batch):
     matrices = [w for name, w in weights.items() if name.endswith("weight")]
     sizes = torch.stack([w.square().sum((1, 2, 3)) * TASKS / w.shape[1] for w in matrices], 1)
     total = losses(weights, batch).sum() + 0.5 * (hyper["decay"].exp() * sizes).sum()
     if "tie" in hyper:
-        far = torch.stack([distances(w.flatten(2)) for w in matrices], 1)
+        far = torch.stack([ties.distances(w.flatten(2)) for w in matrices], 1)
         total = total + (hyper["tie"].exp() * far).sum() / (4 * TASKS)
     return total
 
 
-def distances(w):
-    """Squared, between the tasks' weights: (seeds, tasks, n) -> (seeds, tasks, tasks)."""
-    gram = w @ w.mT
-    size = gram.diagonal(dim1=1, dim2=2)
-    return size[:, :, None] + size[:, None] - 2 * gram
-
-
 def problem(draws, start, shared=0):
     """From start number `start` of each seed, the same for all ten tasks; the lowest `shared` layers have one copy."""
-    nets = [models.mlp([144, 30, 30, 20], activation="tanh", generator=seeded(1000 * s + start))
-            for s in SEEDS[draws]]  # fmt: skip
-    named = [dict(net.named_parameters()) for net in nets]
+    seeds, (train, valid, _) = draws
+    draw = [seeded(1000 * s + start) for s in seeds]
+    nets = [models.mlp([144, 30, 30, 20], activation="tanh", generator=each) for each in draw]
     weights, rates = {}, {}
-    for name in named[0]:
-        one = torch.stack([each[name].detach() for each in named])[:, None]
-        one = one[:, :, None] if one.ndim == 3 else one
+    for name, value in stacked(nets).items():
         copies = 1 if int(name[0]) < 2 * shared else TASKS
+        one = value.view(len(nets), 1, -1, value.shape[-1]).to(train[0])
         weights[name] = one.repeat(1, copies, 1, 1)
         rates[name] = RATE * copies / TASKS  # the mean of the tasks' gradients
-    train, valid, _ = parts(draws)
     return hypergradients.Problem(
         train_loss, lambda w: losses(w, valid).sum(), weights, lambda step: train, STEPS, rates, 0.9
     )
 
 
-def filled(value, *shape):
-    return torch.full((len(SEEDS["first"]), *shape), float(value))
-
-
+@torch.no_grad()
 def judged(draws, hyper, starts, shared=0):
-    """(seeds,) each, mean over starts and tasks."""
-    found = {"valid": [], "test": [], "error": []}
+    """Validation loss, test loss and test error, (seeds,) each, mean over starts and tasks."""
+    (_, (_, valid, test)), found = draws, []
     for start in starts:
         weights, _ = hypergradients.train(problem(draws, start, shared), hyper)
-        with torch.no_grad():
-            found["valid"].append(losses(weights, parts(draws)[1]).mean(1))
-            found["test"].append(losses(weights, parts(draws)[2]).mean(1))
-            wrong = scores(weights, parts(draws)[2][0]).argmax(-1) != parts(draws)[2][1]
-            found["error"].append(100 * wrong.float().mean((1, 2)))
-    return {name: torch.stack(values).mean(0) for name, values in found.items()}
-
-
-def run(case):
-    name, draws = case["method"], case["draws"]
-    shared = 1 if name == WITH_SHARED else SHARED.get(name, 0)
-    if name in LEARNT:
-        found, hyper = learnt(draws, *LEARNT[name], shared)
-    else:
-        found, hyper = {}, chosen(draws, name, shared)
-    found |= {which: rounded(value) for which, value in hyper.items()}
-    return found | {key: rounded(value) for key, value in judged(draws, hyper, range(500, 504), shared).items()}
+        wrong = 100 * (scores(weights, test[0]).argmax(-1) != test[1]).float().mean((1, 2))
+        found.append(torch.stack([losses(weights, valid).mean(1), losses(weights, test).mean(1), wrong]))
+    return dict(zip(("valid", "test", "error"), torch.stack(found).mean(0), strict=True))
 
 
 def learnt(draws, pairs, method, shared):
     """What a learner has found for each seed, and its way there: what two tasks share, mean over seeds."""
-    hyper = {"decay": filled(-4.5, 3)} | ({} if pairs is None else {"tie": filled(-3.0, 3, pairs, pairs)})
+    hyper = {"decay": torch.full((8, 3), -4.5)} | ({"tie": torch.full((8, 3, pairs, pairs), -3.0)} if pairs else {})
     plan = hypergradients.MetaPlan(META_STEPS, 0.3, limit=math.inf)
     way = hypergradients.meta_optimize(lambda start: problem(draws, start, shared), hyper, method, plan)
     if pairs != TASKS:
-        return {}, way.hyper
+        return way.hyper
     both = zip(way.history["tie"][::2], way.history["decay"][::2], strict=True)
-    return {"shared_path": [rounded(shares(*each).mean(0)) for each in both]}, way.hyper
+    return {"shared_path": torch.stack([ties.shared_part(*each).mean(0) for each in both])} | way.hyper
 
 
-def shares(ties, decay):
-    """The correlation of the tasks' weights that the penalty implies: (…, tasks, tasks)."""
-    pull = ties.exp() / TASKS
-    precision = decay.exp()[..., None, None] * torch.eye(TASKS) - pull + torch.diag_embed(pull.sum(-1))
-    covariance = precision.inverse()
-    size = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
-    return covariance / size[..., :, None] / size[..., None, :]
+def spread(settings):
+    """Hyperparameters of all seeds from a number, or one for each seed."""
+    values = {k: torch.as_tensor(v).float().expand(8)[:, None] for k, v in settings.items()}
+    return {k: v[..., None, None] if k == "tie" else v for k, v in values.items()}
 
 
 def chosen(draws, name, shared):
     """The best of a grid for each seed, by the mean validation loss of some starts."""
-    if name == "one tie":
-        points = [(decay, tie) for decay in DECAYS[::2] for tie in (-7, -6, -5, -4, -3, -2)]
-        grid = [{"decay": filled(d, 1), "tie": filled(t, 1, 1, 1)} for d, t in points]
-        starts = range(100, 102)
-    else:
-        grid, starts = [{"decay": filled(decay, 1)} for decay in DECAYS], range(100, 105)
-    valid = torch.stack([judged(draws, hyper, starts, shared)["valid"] for hyper in grid])
-    best = valid.argmin(0).tolist()
-    return {key: torch.stack([grid[b][key][s] for s, b in enumerate(best)]) for key in grid[0]}
+    tied = name == "one tie"
+    tried = grid(decay=DECAYS[::2], tie=range(-7, -1)) if tied else grid(decay=DECAYS)
+    starts = range(100, 102 if tied else 105)
+    valid = torch.stack([judged(draws, spread(point.settings), starts, shared)["valid"] for point in tried])
+    return spread({k: v[valid.argmin(0)] for k, v in tried.settings.items()})
 
 
-def rounded(values):
-    return [round(v, 4) for v in values.tolist()] if values.ndim == 1 else [rounded(v) for v in values]
+def run(case):
+    name, draws = case["method"], drawn(SEEDS[case["draws"]])
+    shared = 1 if name == WITH_SHARED else SHARED.get(name, 0)
+    found = learnt(draws, *LEARNT[name], shared) if name in LEARNT else chosen(draws, name, shared)
+    hyper = {which: found[which] for which in ("decay", "tie") if which in found}
+    return {k: rounded(v, decimals=4) for k, v in (found | judged(draws, hyper, range(500, 504), shared)).items()}

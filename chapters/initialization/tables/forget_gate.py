@@ -6,15 +6,17 @@ A rule is a constant for the forget gate's bias, or "chrono": log of a uniform n
 unit, and its negative for the input gate (Tallec & Ollivier 2018, there up to lag − 1).
 """
 
+from functools import partial
+
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
-from labsupport import optimizers, population
+from labsupport import data, experiments, optimizers, population
+from labsupport.experiments import seeded, tables
 from labsupport.initialization import starts
 
-UNITS, NUM_STEPS, EVERY = 16, 300, 50
-SEEDS = range(100, 116)  # fresh seeds: the rules and bounds were fixed on others
+EVERY, SEEDS = 50, range(100, 116)  # fresh seeds: the rules and bounds were fixed on others
 CASES = [{"lag": lag, "rule": rule} for lag in (5, 10, 20, 40, 80) for rule in ("0", "1", "2", "3", "4", "5", "chrono")]
 
 
@@ -25,51 +27,48 @@ def sequences(count, lag, generator):
     return x, symbols
 
 
-class Listener(nn.Module):
-    """torch's LSTM cell, its equations written out, and a linear layer that reads the last state."""
+def listen(cell, x):  # torch's LSTM cell, written out: last state and forget gates
+    pulls = x @ cell.weight_ih.T + cell.bias_ih + cell.bias_hh
+    h = c = x.new_zeros(len(x), cell.hidden_size)
+    kept = []
+    for pull in pulls.unbind(1):
+        # input gate, forget gate, candidate, output gate
+        write, keep, new, tell = (pull + h @ cell.weight_hh.T).chunk(4, 1)
+        kept.append(keep.sigmoid())
+        c = kept[-1] * c + write.sigmoid() * new.tanh()
+        h = tell.sigmoid() * c.tanh()
+    return h, kept
 
+
+class Listener(nn.Module):
     def __init__(self):
         super().__init__()
-        self.cell, self.read = nn.LSTMCell(4, UNITS), nn.Linear(UNITS, 4)
+        self.cell, self.read = nn.LSTMCell(4, 16), nn.Linear(16, 4)
 
     def forward(self, x):
-        pulls = x @ self.cell.weight_ih.T + self.cell.bias_ih + self.cell.bias_hh
-        h = c = x.new_zeros(len(x), UNITS)
-        for pull in pulls.unbind(1):
-            write, keep, new, show = (pull + h @ self.cell.weight_hh.T).chunk(4, 1)
-            c = keep.sigmoid() * c + write.sigmoid() * new.tanh()
-            h = show.sigmoid() * c.tanh()
-        return self.read(h)
+        return self.read(listen(self.cell, x)[0])
 
 
-def chrono_(cell, lag, generator):
-    starts.forget_gate_(cell, value=0.0)
-    with torch.no_grad():
-        forget = (1 + (lag - 1) * torch.rand(UNITS, generator=generator)).log()
-        cell.bias_hh[:UNITS], cell.bias_ih[:UNITS] = 0.0, -forget
-        cell.bias_ih[UNITS : 2 * UNITS] = forget
+def build(generator, *, lag, rule):
+    net = Listener()
+    if rule == "chrono":
+        starts.chrono_(net.cell, longest=lag, generator=generator)
+    else:
+        starts.forget_gate_(net.cell, value=float(rule))
+    return net
 
 
-def build(rule, lag):
-    def one(generator):
-        net = Listener()
-        if rule == "chrono":
-            chrono_(net.cell, lag, generator)
-        else:
-            starts.forget_gate_(net.cell, value=float(rule))
-        return net
-
-    return one
+def errors(lag, rule, num_steps=300):  # seeds × checks
+    generator = seeded(lag)
+    train, fresh = sequences(1600, lag, generator), sequences(1000, lag, generator)
+    split, plan = data.Split(train, fresh, fresh), population.Plan(1, 16, backend="eager", progress=False)
+    one, found = partial(build, lag=lag, rule=rule), []
+    ran = experiments.begin(one, split, optimizers.adam(), {"lr": 0.01}, seeds=SEEDS)
+    for _ in range(num_steps // EVERY):
+        ran = experiments.carry_on(ran, plan, num_steps=EVERY)
+        found.append(ran.scores("valid").error[0])
+    return torch.stack(found, 1)
 
 
 def run(case):
-    generator = torch.Generator().manual_seed(case["lag"])
-    x, y = sequences(1600, case["lag"], generator)
-    fresh = sequences(1000, case["lag"], generator)
-    plan = population.Plan(1, 16, backend="eager", progress=False)
-    state = population.init(build(**case), optimizers.adam(), {"lr": 0.01}, seeds=SEEDS)
-    errors = []
-    for _ in range(NUM_STEPS // EVERY):
-        state, _ = population.step(state, x, y, plan, num_steps=EVERY)
-        errors.append(population.evaluate(state, *fresh, loss=cross_entropy).error)
-    return {"errors": [[round(value, 4) for value in row] for row in torch.stack(errors, 1).tolist()]}
+    return {"errors": tables.rounded(errors(**case), decimals=4)}

@@ -6,45 +6,30 @@ after the last epoch, and serves all epochs of its row.
 """
 
 import math
-from dataclasses import replace
 from functools import partial
 
-import torch
-
-from labsupport import data, models, optimizers, population
+from labsupport import data, experiments, optimizers, population
+from labsupport.experiments import Samples, seeded, tables
 from labsupport.initialization import rules, starts
 
-SEEDS, RATES, EPOCHS = range(16), (0.003, 0.02, 0.1), (1, 2, 3, 5, 10, 20)
+RATES, EPOCHS = (0.003, 0.02, 0.1), (1, 2, 3, 5, 10, 20)
 POWERS = [step / 4 for step in range(-6, 7)]
 CASES = [{"layers": layers, "power": power} for layers in (2, 3, 4, 6, 9, 14, 20) for power in POWERS]
 
 
-def digits():
-    split = data.digits(generator=torch.Generator().manual_seed(0))
-    mean = split.train[0].mean(0)
-    return replace(split, train=(split.train[0] - mean, split.train[1]), valid=(split.valid[0] - mean, split.valid[1]))
-
-
 def build(layers, power):
     rule = partial(rules.he_normal_, gain=math.sqrt(2) * 2**power)
-
-    def make(generator):
-        net = models.mlp([64, *[32] * (layers - 1), 10], generator=generator)
-        return starts.apply_(net, rule, generator=generator)
-
-    return make
+    return starts.builder([64, *[32] * (layers - 1), 10], rule=rule)
 
 
 def run(case):
-    settings = {"lr": torch.tensor(RATES).repeat_interleave(len(SEEDS))}
+    digits = data.standardized(data.digits(generator=seeded(0)), scale=1.0)
     plan = population.Plan(EPOCHS[-1], 50, backend="compiled", progress=False)
-    make = build(case["layers"], case["power"])
-    result = population.train(make, digits(), optimizers.momentum(), settings, plan, seeds=[*SEEDS] * len(RATES))
-    errors = result.valid_error.view(len(RATES), len(SEEDS), -1).double()
-    best = int(errors[:, :, -1].mean(1).argmin())
-    seen = errors[best][:, [epoch - 1 for epoch in EPOCHS]]
+    ran = experiments.run(build(**case), digits, optimizers.momentum(), {"lr": RATES}, plan, seeds=range(16))
+    best = ran.best(lambda ran: ran.valid_error[..., -1])
+    seen = Samples({f"{epoch}": ran.valid_error[best.place, :, epoch - 1] for epoch in EPOCHS}, ran.seeds)
     return {
-        "lr": RATES[best],
-        "error": [round(value, 5) for value in seen.mean(0).tolist()],
-        "standard_error": [round(value, 5) for value in (seen.std(0) / len(SEEDS) ** 0.5).tolist()],
+        "lr": best["lr"],
+        "error": tables.rounded(list(seen.means.values()), decimals=5),
+        "standard_error": tables.rounded(list(seen.errors.values()), decimals=5),
     }

@@ -5,12 +5,13 @@ batches of the second, 1.0e9 where a network diverged. Both parametrizations are
 """
 
 import math
-from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import nn
 
-from labsupport import data, optimizers, population
+from labsupport import data, experiments, optimizers, population
+from labsupport.experiments import seeded, tables
 from labsupport.initialization import rules
 
 BASE, EXPONENTS = 32, tuple(range(-12, -3))
@@ -19,41 +20,34 @@ CASES = [{"width": n, "kind": kind} for n in (32, 64, 128, 256, 512) for kind in
 
 
 def scans():
-    split = data.digits(generator=torch.Generator().manual_seed(0))
-    mean, std = split.train[0].mean(0), split.train[0].std()
-    parts = {name: ((x - mean) / std, y) for name, (x, y) in (("train", split.train), ("valid", split.valid))}
-    return replace(split, **parts)
+    split = data.digits(generator=seeded(0))
+    return data.standardized(split, scale=float(split.train[0].std()))
 
 
 class Scaled(nn.Linear):
-    """A linear layer without bias whose effective weight is `factor` times what is trained."""
-
     def __init__(self, fan_in, fan_out, factor, std, generator):
         super().__init__(fan_in, fan_out, bias=False)
         self.factor = factor
         rules.normal_(self.weight, std=std, generator=generator)
 
     def forward(self, x):
-        return self.factor * super().forward(x)
+        return self.factor * super().forward(x)  # eq. (3): W = factor × w
 
 
-def build(width, kind):
+def build(generator, *, width, kind):
     shrink = BASE / width if kind == "maximal update" else 1.0
+    first = Scaled(64, width, 1.0, math.sqrt(2 / 64), generator)
+    middle = Scaled(width, width, shrink, math.sqrt(2 / width) / shrink, generator)
+    last = Scaled(width, 10, shrink, math.sqrt(1 / (width * shrink)), generator)
+    return nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), last)
 
-    def one(generator):
-        first = Scaled(64, width, 1.0, math.sqrt(2 / 64), generator)
-        middle = Scaled(width, width, shrink, math.sqrt(2 / width) / shrink, generator)
-        last = Scaled(width, 10, shrink, math.sqrt(1 / (width * shrink)), generator)
-        return nn.Sequential(first, nn.ReLU(), middle, nn.ReLU(), last)
 
-    return one
+def losses(split, exponents, **case):  # of the second epoch, rates × seeds
+    rates = {"lr": 2.0 ** torch.tensor(exponents)}
+    plan = population.Plan(2, 32, valid_every=2, backend="eager", progress=False)
+    ran = experiments.run(partial(build, **case), split, optimizers.adam(), rates, plan, seeds=SEEDS)
+    return ran.train_loss.chunk(2, 2)[1].mean(2).nan_to_num(1e9)
 
 
 def run(case):
-    rates = 2.0 ** torch.tensor(EXPONENTS).repeat_interleave(len(SEEDS))
-    plan = population.Plan(2, 32, valid_every=2, backend="eager", progress=False)
-    result = population.train(
-        build(**case), scans(), optimizers.adam(), {"lr": rates}, plan, seeds=list(SEEDS) * len(EXPONENTS)
-    )
-    losses = result.train_loss[:, result.train_loss.shape[1] // 2 :].mean(1).nan_to_num(1e9)
-    return {"losses": [[float(f"{v:.4g}") for v in row] for row in losses.view(len(EXPONENTS), -1).tolist()]}
+    return {"losses": tables.rounded(losses(scans(), EXPONENTS, **case), digits=4)}

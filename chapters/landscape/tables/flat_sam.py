@@ -1,53 +1,42 @@
 """Sharpness-aware minimization against plain SGD, each at its tuned rate.
 
 A 64-40-40-10 ReLU network on 1,000 digits, batch 32. Learning rate (and radius) are those of the lowest mean
-validation error over seeds 0 … 7; the test error is that of seeds 100 … 131, which chose nothing. All points of a
-grid are one population.
+validation error over seeds 0 … 7; the test error is that of seeds 100 … 131, which chose nothing.
 """
 
-import torch
 from torch.nn.functional import cross_entropy
 
-from labsupport import data, models, optimizers, population
+from labsupport import data, models, optimizers
+from labsupport.experiments import grid, seeded, tuned
 from labsupport.landscape import sharpness
+from labsupport.population import Plan
 
 RATES, RADII = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8), (0.02, 0.05, 0.1, 0.2, 0.4)
+GRIDS = {"SGD": grid(lr=RATES), "SAM": grid(lr=RATES, radius=RADII)}
 CASES = [
     {"method": "SGD", "num_steps": 1000},
     {"method": "SAM", "num_steps": 1000},
     {"method": "SGD", "num_steps": 2000},
 ]
-TUNED_ON = 8
-
-
-def seeded(seed):
-    return torch.Generator().manual_seed(seed)
-
-
-def trained(grid, seeds, split, num_steps):
-    """Members: all seeds at the first point of the grid, then all at the second, …"""
-    rates, radii = torch.tensor(grid).repeat_interleave(len(seeds), 0).unbind(1)
-    settings = {"lr": rates, "radius": radii} if any(radius for _, radius in grid) else {"lr": rates}
-    build = lambda g: models.mlp([64, 40, 40, 10], generator=g)  # noqa: E731
-    nets = population.init(build, optimizers.sgd(), settings, seeds=[*seeds] * len(grid))
-    return population.step(nets, *split.train, population.Plan(1, 32), num_steps=num_steps)[0]
+# float32 moves with its engine: two standard errors after 1,000 steps of SGD; of valid_error most is rate 0.8's
+TOLERANCE = {"valid_error": 0.04, "top": 0.03, "error": 0.0016, "train_loss": 1e-4}
 
 
 def run(case):
-    split, steps = data.digits(generator=seeded(0)), case["num_steps"]
-    grid = [(lr, radius) for lr in RATES for radius in (RADII if case["method"] == "SAM" else (0.0,))]
-    nets = trained(grid, range(TUNED_ON), split, steps)
-    errors = population.evaluate(nets, *split.valid, loss=cross_entropy).error
-    found = errors.view(len(grid), TUNED_ON).mean(1).tolist()
-    chosen = grid[found.index(min(found))]
-    nets = trained([chosen], range(100, 132), split, steps)
-    top, _ = sharpness.largest(nets, *split.train, loss=cross_entropy, num_steps=24, generator=seeded(2))
+    split, points = data.digits(generator=seeded(0)), GRIDS[case["method"]]
+    found = tuned(
+        lambda generator: models.mlp([64, 40, 40, 10], generator=generator), split, optimizers.sgd(), points,
+        Plan(1, 32), tuning=range(8), fresh=range(100, 132), num_steps=case["num_steps"],
+    )  # fmt: skip
+    top, _ = sharpness.largest(found.fresh.state, *split.train, loss=cross_entropy, num_steps=24, generator=seeded(2))
+    places = [[point["lr"], point.settings.get("radius", 0.0)] for point in points]
+    lr, radius = places[found.best.place]
     return {
-        "lr": chosen[0],
-        "radius": chosen[1],
-        "grid": [list(point) for point in grid],
-        "valid_error": found,
+        "lr": lr,
+        "radius": radius,
+        "grid": places,
+        "valid_error": found.tuning.scores("valid").error.float().mean(1).tolist(),
         "top": top.tolist(),
-        "error": population.evaluate(nets, *split.test, loss=cross_entropy).error.tolist(),
-        "train_loss": population.evaluate(nets, *split.train, loss=cross_entropy).loss.tolist(),
+        "error": found.fresh.scores("test").error[0].tolist(),
+        "train_loss": found.fresh.scores("train").loss[0].tolist(),
     }

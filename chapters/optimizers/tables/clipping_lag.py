@@ -9,13 +9,15 @@ its fresh test errors in %. The test sequences choose nothing.
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from labsupport import data, optimizers, population
+from labsupport.experiments import seeded, tuned
+from labsupport.experiments.tables import rounded
 
 RATES = [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0]
 ADAM = [0.0003, 0.001, 0.003, 0.01, 0.03, 0.1]
-TUNING, FRESH = list(range(100, 116)), list(range(600, 696))
+TUNING, FRESH = range(100, 116), range(600, 696)
+TOLERANCE = {"valid": 4.0, "fresh": 6.0}  # on means, two standard errors: rounding decides some runs
 CUTS = {
     "norm": ("clip_norm", optimizers.clipped_norm(optimizers.sgd())),
     "value": ("clip_value", optimizers.clipped_value(optimizers.sgd())),
@@ -45,7 +47,7 @@ class Recurrent(nn.Module):
 
 
 def symbols(count, seed):
-    draw = torch.Generator().manual_seed(seed)
+    draw = seeded(seed)
     y = torch.randint(0, 4, (count,), generator=draw)
     x = torch.zeros(count, 21, 5)
     x[torch.arange(count), 0, y] = 1.0
@@ -56,23 +58,17 @@ def symbols(count, seed):
 SPLIT = data.Split(symbols(512, 0), symbols(256, 1), symbols(1000, 2))
 
 
-def errors(case, rates, seeds):
+def compared(case, rates):
+    """What `experiments.run` takes."""
     setting, rule = CUTS[case["cut"]]
-    settings = {"lr": torch.tensor(rates).repeat_interleave(len(seeds)), setting: case["c"]}
     plan = population.Plan(10, 32, valid_every=10, slab=64, backend="eager", progress=False)
-    ran = population.train(Recurrent, SPLIT, rule, settings, plan, seeds=seeds * len(rates))
-    test = population.evaluate(ran.state, *SPLIT.test, loss=cross_entropy).error
-    shape = len(rates), len(seeds)
-    return (100 * ran.valid_error[:, -1]).reshape(shape), (100 * test).reshape(shape)
-
-
-def rounded(row):
-    return [round(float(error), 1) for error in row]
+    return Recurrent, SPLIT, rule, {"lr": rates, setting: case["c"]}, plan
 
 
 def run(case):
     rates = ADAM if case["cut"] == "adam" else RATES
-    valid = errors(case, rates, TUNING)[0]
-    rate = rates[int(valid.mean(1).argmin())]
-    fresh = errors(case, [rate], FRESH)[1][0]
-    return {"rates": rates, "valid": [rounded(row) for row in valid], "rate": rate, "fresh": rounded(fresh)}
+    found = tuned(*compared(case, rates), tuning=TUNING, fresh=FRESH)
+    return {
+        "rates": rates, "valid": rounded(100 * found.tuning.valid_error[..., -1], decimals=1),
+        "rate": found.best["lr"], "fresh": rounded(100 * found.errors.tensor[0], decimals=1),
+    }  # fmt: skip

@@ -7,12 +7,14 @@ decay of L2 is torch's λ; that of AdamW is the share taken off a weight in a st
 measures were settled on two other seeds.
 """
 
-import torch
-from torch.nn.functional import cross_entropy
+from dataclasses import replace
 
-from labsupport import data, models, optimizers, population, schedules
-from labsupport.data import Split
-from labsupport.initialization import rules, starts
+import torch
+
+from labsupport import data, experiments, optimizers, population, schedules
+from labsupport.experiments import grid, points, seeded
+from labsupport.experiments.tables import rounded
+from labsupport.initialization import starts
 
 TUNING, SEEDS = range(100, 104), range(64)
 RATES = [0.0004 * 2**k for k in range(6)]
@@ -20,6 +22,7 @@ DECAYS = {  # of AdamW: the share taken off per step, so that the grid is that o
     "adam": [0.0] + [0.001 * 10 ** (k / 3) for k in range(1, 7)],
     "adamw": [0.0] + [0.0001 * 10 ** (k / 3) for k in range(2, 8)],
 }
+TOLERANCE = {"valid": 0.1, "test": 0.1, "test_plain": 0.1}  # on means, at most two standard errors
 EPOCHS, BATCH = 40, 30
 CASES = [
     {"rule": rule, "wrong": wrong, "schedule": schedule}
@@ -28,47 +31,35 @@ CASES = [
 ]
 
 
+build = starts.builder([64, 64, 64, 10])
+
+
 def digits(wrong):
-    split = data.digits(num_train=300, generator=torch.Generator().manual_seed(0))
-    generator, (x, y), mean = torch.Generator().manual_seed(1), split.train, split.train[0].mean(0)
-    y, chosen = y.clone(), torch.randperm(300, generator=generator)[: round(300 * wrong)]
-    y[chosen] = (y[chosen] + torch.randint(1, 10, chosen.shape, generator=generator)) % 10
-    parts = [(x - mean, y)] + [(x - mean, y) for x, y in (split.valid, split.test)]
-    return Split(*parts, split.class_names)
+    split = data.standardized(data.digits(num_train=300, generator=seeded(0)), scale=1.0)
+    (x, y), generator = split.train, seeded(1)
+    chosen = torch.randperm(300, generator=generator)[: round(300 * wrong)]
+    other = (y[chosen] + torch.randint(1, 10, chosen.shape, generator=generator)) % 10
+    return replace(split, train=(x, y.index_put((chosen,), other)))
 
 
-def build(generator):
-    net = models.mlp([64, 64, 64, 10], generator=generator)
-    return starts.apply_(net, rules.he_normal_, generator=generator)
-
-
-def trained(case, rates, decays, seeds):
-    """Errors on validation and test digits in percent, both (points, seeds)."""
-    split, count = digits(case["wrong"]), len(seeds)
-    settings = {"lr": torch.tensor(rates), "weight_decay": torch.tensor(decays)}
-    settings = {name: value.repeat_interleave(count) for name, value in settings.items()}
-    cosine = schedules.cosine(1.0, decay_steps=EPOCHS * (300 // BATCH))
-    schedule = {"lr": cosine} if case["schedule"] == "cosine" else {}
+def trained(case, settings, seeds):
+    cosine = {"lr": schedules.cosine(1.0, decay_steps=EPOCHS * (300 // BATCH))}
+    schedule = cosine if case["schedule"] == "cosine" else {}
     plan = population.Plan(EPOCHS, BATCH, schedule=schedule, valid_every=EPOCHS, backend="eager", progress=False)
-    optimizer = getattr(optimizers, case["rule"])()
-    result = population.train(build, split, optimizer, settings, plan, seeds=list(seeds) * len(rates))
-    test = population.evaluate(result.state, *split.test, loss=cross_entropy).error
-    return (100 * error.view(len(rates), count) for error in (result.valid_error[:, -1], test))
+    rule = getattr(optimizers, case["rule"])()
+    return experiments.run(build, digits(case["wrong"]), rule, settings, plan, seeds=seeds)
 
 
 def run(case):
-    per_step = case["rule"] == "adamw"
-    points = [(lr, decay / lr if per_step else decay) for lr in RATES for decay in DECAYS[case["rule"]]]
-    valid, _ = trained(case, *map(list, zip(*points, strict=True)), TUNING)
-    best = int(valid.mean(1).argmin())
-    plain = int(valid.mean(1).view(len(RATES), -1)[:, 0].argmin()) * len(DECAYS[case["rule"]])
-    at = [points[best], points[plain]]
-    _, test = trained(case, *map(list, zip(*at, strict=True)), SEEDS)
+    decays = DECAYS[case["rule"]]
+    at = grid(lr=RATES, weight_decay=decays).settings
+    if case["rule"] == "adamw":
+        at = {"lr": at["lr"], "weight_decay": at["weight_decay"] / at["lr"]}
+    valid = (100 * trained(case, points(**at), TUNING).valid_error[..., -1]).mean(1)
+    chosen = [int(valid.argmin()), int(valid[:: len(decays)].argmin()) * len(decays)]  # of all, and without decay
+    fresh = trained(case, {name: column[chosen] for name, column in at.items()}, SEEDS).scores("test").error
+    test, plain = rounded(100 * fresh, decimals=2)
     return {
-        "rates": RATES,
-        "decays": DECAYS[case["rule"]],
-        "valid": [round(error, 3) for error in valid.mean(1).tolist()],
-        "best": best,
-        "test": [round(error, 2) for error in test[0].tolist()],
-        "test_plain": [round(error, 2) for error in test[1].tolist()],
-    }
+        "rates": RATES, "decays": decays, "valid": rounded(valid, decimals=3),
+        "best": chosen[0], "test": test, "test_plain": plain,
+    }  # fmt: skip

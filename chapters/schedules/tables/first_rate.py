@@ -9,30 +9,30 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from labsupport import data, models, optimizers, population
-from labsupport.initialization import rules, starts
+from labsupport import data, experiments, models, optimizers, population
+from labsupport.experiments import seeded, tables
+from labsupport.initialization import starts
 
-RATES, SEEDS = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6), range(8)
+RATES = (0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
 CASES = [{"cut": 16}, {"cut": 20}]
 
 
 def build(generator):
-    inner = models.mlp([64, 32, 10], generator=generator)
-    starts.apply_(inner, rules.he_normal_, generator=generator)
-    return nn.Sequential(models.GaussianNoise(0.35), inner)
+    return nn.Sequential(models.GaussianNoise(0.35), starts.builder([64, 32, 10])(generator))
+
+
+def grainy(pair, seed):
+    x, y = (part.repeat_interleave(4, 0) for part in pair)  # each image with four noises
+    return x + 0.35 * torch.randn(x.shape, generator=seeded(seed), dtype=x.dtype).to(x.device), y
 
 
 def noisy_digits():
-    split = data.digits(generator=torch.Generator().manual_seed(0)).to(torch.float64)
-    x, y = (part.repeat_interleave(4, 0) for part in split.valid)
-    grain = torch.randn(x.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    return replace(split, valid=(x + 0.35 * grain, y))
+    split = data.digits(generator=seeded(0)).to(torch.float64)
+    return replace(split, valid=grainy(split.valid, 1), test=grainy(split.test, 2))
 
 
 def run(case):
-    settings = {"lr": torch.tensor(RATES).repeat_interleave(len(SEEDS))}
-    state = population.init(build, optimizers.sgd(), settings, seeds=[*SEEDS] * len(RATES)).to(torch.float64)
     factor = {"lr": lambda t: 0.1 if t >= 62 * case["cut"] else 1.0}
     plan = population.Plan(20, 16, schedule=factor, valid_every=20, progress=False)
-    losses = population.carry_on(state, noisy_digits(), plan).valid_loss[:, -1]
-    return {"rates": list(RATES), "losses": [round(value, 4) for value in losses.tolist()]}
+    ran = experiments.run(build, noisy_digits(), optimizers.sgd(), {"lr": RATES}, plan, seeds=range(8))
+    return {"rates": list(RATES), "losses": tables.rounded(ran.valid_loss.flatten(), decimals=4)}

@@ -1,6 +1,7 @@
-"""Random numbers as a pure function of (seed, step, layer): nothing is stored, so any step can be had again.
+"""Where randomness begins: a generator from a seed, and numbers that are a pure function of (seed, step, layer).
 
-A member's draws do not depend on who trains beside it, and a run that was cut goes on with the same ones.
+Of the latter nothing is stored, so any step can be had again: a member's draws do not depend on who trains beside it,
+and a run that was cut goes on with the same ones.
 """
 
 from __future__ import annotations
@@ -11,11 +12,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from labsupport.schedules.noise import GOLDEN, mix
+from labsupport.values import check_count
 
-__all__ = ["keys", "mask", "normals", "orders", "uniforms"]
+__all__ = ["keys", "mask", "mix", "normals", "orders", "seeded", "uniforms"]
 
+# The increment and the multipliers of splitmix64, as signed 64-bit integers.
+GOLDEN, FIRST, SECOND = (x - 2**64 for x in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB))
 _LAYER_OF_ORDERS = -1
+
+
+def seeded(seed: int) -> torch.Generator:
+    """A new generator on the CPU that starts from `seed`; what is drawn from it is moved to where it is needed.
+
+    Args:
+        seed: integer in 0 … 2⁶⁴ − 1.
+    Raises:
+        ValueError: it is none.
+    """
+    if check_count("seeded", "seed", seed, at_least=0) >= 2**64:
+        raise ValueError(f"seeded: seed must be below 2**64, got {seed}")
+    return torch.Generator().manual_seed(int(seed))
 
 
 def orders(seeds: Sequence[int], epoch: int, num_examples: int) -> Tensor:
@@ -82,3 +98,20 @@ def _mixed(seed: Tensor, step: Tensor | int, layer: Tensor | int) -> Tensor:
     for part in (seed, step, layer):
         word = mix(word + part + GOLDEN)
     return word
+
+
+def mix(z: int | Tensor) -> int | Tensor:
+    """splitmix64's mixer: every bit of a signed 64-bit integer moves about half of the result's."""
+    z = wrap((z ^ shift(z, 30)) * FIRST)
+    z = wrap((z ^ shift(z, 27)) * SECOND)
+    return z ^ shift(z, 31)
+
+
+def wrap(z: int | Tensor) -> int | Tensor:
+    """Into the signed 64-bit integers, where a tensor's arithmetic wraps by itself."""
+    return z if isinstance(z, Tensor) else (z + 2**63) % 2**64 - 2**63
+
+
+def shift(z: int | Tensor, bits: int) -> int | Tensor:
+    """To the right, with zeros coming in from the left."""
+    return (z >> bits) & ((1 << (64 - bits)) - 1)
