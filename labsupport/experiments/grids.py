@@ -70,7 +70,7 @@ class Points:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Lengths of the axes: `values.unflatten(0, points.shape)` lays values of the points out as the grid."""
+        """Lengths of the axes; `values.unflatten(0, points.shape)` lays values of the points out as the grid."""
         return tuple(self.axes.values()) if self.axes else (len(self),)
 
     def members(self, seeds: Sequence[int]) -> tuple[dict[str, Tensor], list[int]]:

@@ -92,12 +92,12 @@ class Samples:
 
     @property
     def tensor(self) -> Tensor:
-        """All numbers, (conditions, replicates), float64: a new tensor."""
+        """A new float64 tensor of all numbers, (conditions, replicates)."""
         return torch.stack([column.double() for column in self.values.values()])
 
     @property
     def count(self) -> int:
-        """Number of independent units: clusters where they are given, else replicates."""
+        """Number of independent units, clusters where they are given, else replicates."""
         return len(set(self.clusters or self.seeds))
 
     @property
@@ -107,7 +107,7 @@ class Samples:
 
     @property
     def errors(self) -> dict[str, float]:
-        """Standard error of the mean by condition: std (n − 1) / √n, or from the clusters' sums of deviations.
+        """Standard error of the mean by condition, std (n − 1) / √n, or from the clusters' sums of deviations.
 
         Of shares it is a quarter of the exact 95 % interval's width, so that 0 of 32 is not 0 ± 0. Shares in clusters
         raise ValueError: the exact interval needs independent replicates. `1.0 * shares` treats them as numbers.
