@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -84,6 +85,11 @@ def test_members_and_fold_undo_each_other():
         (lambda: grid(lr="0.1"), "must be numbers"),
         (lambda: grid(lr=None), "must be numbers"),
         (lambda: grid(lr=[True, False]), "must be numbers"),
+        (lambda: grid(lr=np.array([True, False])), "must be numbers"),
+        (lambda: grid(lr=np.array([1 + 2j])), "must be numbers"),
+        (lambda: grid(lr={0.1: "a"}), "must be numbers"),
+        (lambda: grid(lr=b"12"), "must be numbers"),
+        (lambda: grid(lr=[10**400]), "must be numbers"),
         (lambda: grid(lr=torch.zeros(2, 2)), "different numbers"),
         (lambda: points(lr=[0.1, 0.2], momentum=[0.1]), "points: columns must be of one length"),
         (lambda: points(lr=[float("inf")]), "finite"),
@@ -181,6 +187,13 @@ def test_a_schedule_may_have_a_factor_for_each_point(split):
     )
 
 
+def test_tuned_refuses_a_schedule_for_single_members(split):
+    for size in (4, 3):
+        plan = Plan(1, 20, schedule={"lr": lambda t, size=size: torch.ones(size)}, progress=False)
+        with pytest.raises(ValueError, match=r"tuned: a schedule must give one factor, or one for each of 2 points"):
+            tuned(build, split, optimizers.sgd(), grid(lr=[0.1, 0.2]), plan, tuning=range(2), fresh=range(4, 8))
+
+
 def test_steps_in_place_of_epochs_and_more_of_them(split):
     begun = begin(build, split, optimizers.sgd(), {"lr": [0.1, 0.2]}, seeds=range(3))
     assert begun.train_loss.shape == (2, 3, 0) and "not trained" in repr(begun)
@@ -202,6 +215,8 @@ def test_a_member_that_diverged_counts_what_is_said(split):
     assert silent.has_diverged.tolist() == [[False] * 3, [True] * 3] and silent.best("loss").place == 0
     counted = run(build, split.to(torch.float32), optimizers.sgd(), rates, plan, seeds=range(3), diverged=7.0)
     assert counted.scores("test").loss[1].tolist() == [7.0] * 3 == counted.scores("test").error[1].tolist()
+    assert silent.best(lambda r: -r.points.settings["lr"][:, None].expand(2, 3)).place == 0  # also by something else
+    assert counted.best(lambda r: 10 - r.points.settings["lr"][:, None].clamp(max=9).expand(2, 3)).place == 0
     alone = run(build, split.to(torch.float32), optimizers.sgd(), {"lr": 1e30}, plan, seeds=range(3))
     with pytest.raises(ValueError, match=r"best: the mean of at least one point must be finite.*diverged=…"):
         alone.best()
@@ -288,6 +303,66 @@ def test_a_score_that_is_none_is_refused(split):
         found.best(lambda r: r.valid_loss)
 
 
+def weighted(output, target, *, a):
+    return cross_entropy(output * a.mean(), target)
+
+
+def test_a_setting_that_is_a_tensor_stays_one_point(split):
+    at = points(lr=0.3, **{"loss.a": torch.tensor([[0.1, 0.2, 0.3], [1.0, 1.0, 4.0]])})
+    plan = Plan(2, 20, loss=weighted, progress=False)
+    found = tuned(build, split, optimizers.sgd(), at, plan, tuning=[0, 1], fresh=[5, 6, 7])
+    assert len(found.fresh.points) == 1 and found.errors.conditions == ("",)
+    assert torch.equal(found.fresh.state.settings["loss.a"][0], found.best["loss.a"].to(torch.float64))
+
+
+def test_points_that_read_alike_stay_apart(split):
+    found = run(build, split, optimizers.sgd(), points(lr=[0.1, 0.1000001, 0.3]), PLAN, seeds=[1, 2])
+    assert found.samples().conditions == ("0: lr=0.1", "1: lr=0.1", "2: lr=0.3")
+
+
+def test_a_schedule_may_be_a_list(split):
+    late = Plan(2, 20, schedule={"lr": lambda t: [1.0, 1.0, 0.0]}, progress=False)
+    given = (build, split, optimizers.sgd(), grid(lr=[0.1, 0.2, 0.4]), late)
+    assert torch.equal(run(*given, seeds=[1]).train_loss, run(*given, seeds=[1, 2]).train_loss[:, :1])
+    assert tuned(*given, tuning=[1], fresh=[3, 4, 5]).fresh.train_loss.shape == (1, 3, 12)
+
+
+def test_an_error_that_is_none_is_not_made_up(split):
+    plan = Plan(1, 20, loss=mse_loss, progress=False)
+    found = run(build, regression(split), optimizers.sgd(), {"lr": [0.01, 0.1]}, plan, seeds=[0, 1], diverged=1.0)
+    assert found.scores().error.isnan().all() and found.scores().loss.isfinite().all()
+    with pytest.raises(ValueError, match="at least one point must be finite"):
+        found.best("error")
+
+
+def test_what_does_not_fit_is_refused_before_any_training(split):
+    calls = []
+
+    def counted(step):
+        calls.append(step)
+        return 1.0
+
+    plan = Plan(1, 20, schedule={"lr": counted}, progress=False)
+    both = {"a": build, "b": build}
+    with pytest.raises(ValueError, match="settings must be among"):
+        run(both, split, optimizers.sgd(), {"a": grid(lr=[0.1]), "b": grid(rl=[0.1])}, plan, seeds=[1])
+    with pytest.raises(ValueError, match="a label must be fit for a file's name"):
+        run({"a": build, "b/c": build}, split, optimizers.sgd(), {"lr": 0.1}, Plan(1, 20, save="x"), seeds=[1])
+    with pytest.raises(ValueError, match="tuned: by must be one of 'error', 'loss', got 'accuracy'"):
+        tuned(build, split, optimizers.sgd(), {"lr": 0.1}, plan, tuning=[1], fresh=[2], by="accuracy")
+    assert not calls
+    rates = {"lr": (rate for rate in (0.1, 0.2))}  # read once, for both
+    found = run(both, split, optimizers.sgd(), rates, PLAN, seeds=[1])
+    assert len(found["a"].points) == len(found["b"].points) == 2
+
+
+def test_a_foreign_point_is_refused(runs):
+    with pytest.raises(ValueError, match="Runs: point must be one of these runs, got lr=5 for"):
+        runs.at(grid(lr=[5.0, 7.0])[0])
+    with pytest.raises(ValueError, match="place must be an integer >= 0"):
+        runs.at(1.0)
+
+
 def test_half_a_run_chooses_nothing(split):
     class Stops(nn.Module):
         def __init__(self, generator):
@@ -326,6 +401,19 @@ def test_standardized_by_what_training_says(split):
     assert moved.class_names == split.class_names and torch.equal(moved.train[1], split.train[1])
     blank = data.standardized(data.digits(generator=seeded(0)), scale="feature")  # pixels that are always white
     assert blank.train[0].isfinite().all()
+
+
+def test_a_feature_that_does_not_vary_is_left(split):
+    x = torch.randn(1000, 2, generator=seeded(0))
+    x[:, 1] = 0.1
+    y = torch.zeros(1000)
+    moved = data.standardized(Split((x, y), (x, y), (x + torch.tensor([0.0, 1e-3]), y)), scale="feature")
+    assert moved.test[0][:, 1].abs().max() < 2e-3
+    wild = Split((x * 1e25, y), (x, y), (x, y))
+    with pytest.raises(ValueError, match="standardized: split must have features that vary, by amounts that"):
+        data.standardized(wild)
+    with pytest.raises(ValueError, match="standardized: split must have x that stay finite"):
+        data.standardized(Split((x, y), (x, y), (x, y)), scale=1e-44)
 
 
 @pytest.mark.parametrize(

@@ -164,14 +164,23 @@ def test_a_claim_takes_samples():
     assert show.measured(apart["wide"]) == show.measured([1.0, 2.0, 3.0])
 
 
+def test_a_claim_takes_estimates_and_counts_of_several_sizes():
+    few, many = Samples([1.0, 2.0, 4.0], range(3)), Samples([1.0, 2.0, 3.0, 5.0], range(4))
+    ratio = few.jackknife(lambda x: x[0].square().mean() / x[0].mean())
+    taken = show.claim("c", "s", source="k", samples={"few": ratio, "many": many}, smallest=0.5, rule="above")
+    assert "3 to 4 independent runs" in html(taken) and f"few: {rounded(ratio.value, ratio.error)[0]}" in repr(taken)
+    assert "3 independent runs" in html(show.claim("c", "s", source="k", samples=ratio, smallest=0.5, rule="above"))
+
+
 def test_a_claim_refuses_samples_it_cannot_judge():
     two = Samples({"a": [1.0, 2.0], "b": [1.0, 2.0]}, [0, 1])
     for samples, rule in (
         (Samples([1.0, 2.0], [0, 1], edge=("lr",)), "tuned inside their grid.*got the edge of lr"),
         ({"a": two}, "of one condition each"),
-        ({"a": two["a"], "b": Samples([1.0, 2.0, 3.0], [0, 1, 2])}, "as many replicates"),
-        ([1.0, 2.0], "must be Samples, or Samples by condition"),
-        ({}, "must be Samples, or Samples by condition"),
+        (Samples([1.0, 2.0], [0, 1], edge=("lr",)).jackknife(torch.mean), "tuned inside their grid"),
+        ([1.0, 2.0], "must be Samples or an Estimate, or such by condition"),
+        ({"": two["a"]}, "must be Samples or an Estimate, or such by condition"),
+        ({}, "must be Samples or an Estimate, or such by condition"),
     ):
         with pytest.raises(ValueError, match=f"claim: samples must be .*{rule.removeprefix('must be ')}"):
             show.claim("c", "s", source="k", samples=samples, smallest=0.5, rule="above")

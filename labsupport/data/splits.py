@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from labsupport.values import check_choice, check_count, check_generator, check_number, holds
+from labsupport.values import check_choice, check_count, check_generator, check_number, holds, is_finite
 
 __all__ = ["Split", "batches", "standardized"]
 
@@ -171,12 +171,19 @@ def standardized(split: Split, *, scale: str | float = "all") -> Split:
         raise ValueError("standardized: scale must be 'all', 'feature' or a number > 0, got 0")
     x = split.train[0]
     mean = x.mean(0)
-    by = _scale(x - mean, scale) if isinstance(scale, str) else scale
-    return replace(split, **{name: ((x - mean) / by, y) for name, (x, y) in split._parts()})
+    by = _scale(x, mean, scale) if isinstance(scale, str) else scale
+    found = {name: ((x - mean) / by, y) for name, (x, y) in split._parts()}
+    if not all(is_finite(x) for x, _ in found.values()):
+        raise ValueError(
+            f"standardized: split must have x that stay finite in {x.dtype}, got others by scale {scale!r}"
+        )
+    return replace(split, **found)
 
 
-def _scale(centred: Tensor, scale: str) -> Tensor:
-    size = (centred.square().mean(0) if scale == "feature" else centred.square().mean()).sqrt()
-    if not holds(size.sum() > 0):
-        raise ValueError("standardized: split must have features that vary in its training part, got none")
-    return torch.where(size > 0, size, 1.0) if scale == "feature" else size
+def _scale(x: Tensor, mean: Tensor, scale: str) -> Tensor:
+    """The root mean square of what is centred, 1 for a feature that does not vary."""
+    varies = (x.amax(0) > x.amin(0)) & is_finite(x)
+    size = ((x - mean).square().mean(0) if scale == "feature" else (x - mean).square().mean()).sqrt()
+    if not holds(varies.any()) or not holds(size.isfinite() & ((size > 0) | ~varies)):
+        raise ValueError(f"standardized: split must have features that vary, by amounts that {x.dtype} can square")
+    return torch.where(varies, size, 1.0) if scale == "feature" else size

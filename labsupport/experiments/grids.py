@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,7 +25,7 @@ class Point:
     Attributes:
         settings: name -> number (a tensor for settings of a loss or penalty that have a shape).
         edge: names of the axes at whose end the point lies, where the best may lie beyond. An axis has at least two
-            values; 0 is no end, for nothing lies below it.
+            values; a lowest value of 0 is no end, for nothing lies below it.
         place: where it stands among the points it is from.
     """
 
@@ -67,6 +68,11 @@ class Points:
         at = {name: values[place] for name, values in self.settings.items()}
         edge = tuple(name for name in self.axes if _at_end(at[name], self.settings[name]))
         return Point({k: v.item() if v.ndim == 0 else v for k, v in at.items()}, edge, place)
+
+    def only(self, place: int) -> Points:
+        """The point at a place, alone."""
+        place = self[place].place
+        return Points({name: values[place : place + 1] for name, values in self.settings.items()}, {})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -153,17 +159,25 @@ def _is_list(value: Column) -> bool:
 
 def _column(where: str, name: str, value: Column) -> Tensor:
     rule = f"{where}: {name} must be numbers, finite and at least one"
-    if isinstance(value, bool) or (isinstance(value, Sequence) and any(isinstance(each, bool) for each in value)):
-        raise ValueError(f"{rule}, got {value!r}")
-    listed = list(value) if isinstance(value, Iterable) and not isinstance(value, (str, Tensor)) else value
     try:
-        column = listed if isinstance(listed, Tensor) else torch.tensor(listed, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
+        column = value.detach().cpu().clone() if isinstance(value, Tensor) else _from_numbers(value)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError(f"{rule}, got {value!r}") from None
-    column = column.detach().cpu()
     if not column.numel() or column.dtype == torch.bool or column.is_complex() or not holds(column.isfinite()):
         raise ValueError(f"{rule}, got {value!r}")
     return column
+
+
+def _from_numbers(value: Sequence[float] | float) -> Tensor:
+    """Numbers as float64; TypeError where they are something else."""
+    if isinstance(value, (Mapping, Set, str, bytes)):
+        raise TypeError
+    scalar = not isinstance(value, Iterable) or (isinstance(value, np.ndarray) and not value.ndim)
+    listed = value if scalar else list(value)
+    kinds = {np.asarray(each).dtype.kind for each in (listed if isinstance(listed, list) else [listed])}
+    if not kinds <= set("iuf"):
+        raise TypeError
+    return torch.from_numpy(np.asarray(listed, dtype=np.float64).copy())
 
 
 def _same(column: Tensor, count: int) -> Tensor:

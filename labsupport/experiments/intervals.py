@@ -19,12 +19,17 @@ Statistic = Callable[[Tensor], Any]  # (conditions, replicates), float64, to one
 
 
 class Estimate(NamedTuple):
-    """A statistic of all replicates, its standard error, and the ends of its interval."""
+    """A statistic of all replicates, its standard error, the ends of its interval; of how many independent units.
+
+    `edge` is that of the samples.
+    """
 
     value: float
     error: float
     low: float
     high: float
+    count: int
+    edge: tuple[str, ...] = ()
 
 
 def exact(true: int, total: int, tail: float) -> tuple[float, float]:

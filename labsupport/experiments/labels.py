@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from labsupport.experiments.grids import Points
+from labsupport.experiments.grids import Points, as_points
 from labsupport.population import Plan
 from labsupport.values import check_count
 
@@ -33,6 +33,13 @@ def labelled(where: str, **parts: object) -> tuple[Callable[[str, str], object],
     return lambda name, label: several[name][label] if name in several else parts[name], labels
 
 
+def settings_of(where: str, settings: object) -> Points | dict[str, Points]:
+    """Settings read once, in front of the work: `Points`, or such by label."""
+    if not _has_labels("settings", settings):
+        return as_points(where, settings)
+    return {label: as_points(where, part) for label, part in settings.items()}
+
+
 def _has_labels(name: str, part: object) -> bool:
     if not isinstance(part, Mapping) or not part:
         return False
@@ -43,5 +50,7 @@ def saved_as(plan: Plan, label: str) -> Plan:
     """The plan with a file of its own for each label."""
     if not isinstance(plan, Plan) or plan.save is None or not label:
         return plan
+    if set(label) & set("/\\:\0"):
+        raise ValueError(f"run: a label must be fit for a file's name where the plan saves, got {label!r}")
     path = Path(plan.save)
     return replace(plan, save=path.with_name(f"{path.stem}-{label}{path.suffix}"))

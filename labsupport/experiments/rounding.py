@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor
 
 from labsupport.values import check_count
@@ -12,7 +13,7 @@ __all__ = ["rounded"]
 
 
 def rounded(
-    values: Tensor | Sequence | float, *, decimals: int | None = None, digits: int | None = None
+    values: Tensor | np.ndarray | Sequence | float, *, decimals: int | None = None, digits: int | None = None
 ) -> list | float:
     """Values as nested lists of short numbers, which JSON can hold.
 
@@ -29,7 +30,7 @@ def rounded(
         check_count("rounded", "decimals", decimals, at_least=0)
     else:
         check_count("rounded", "digits", digits)
-    return _rounded(values.tolist() if isinstance(values, Tensor) else values, decimals, digits)
+    return _rounded(values.tolist() if isinstance(values, (Tensor, np.ndarray)) else values, decimals, digits)
 
 
 def _rounded(value: Sequence | float, decimals: int | None, digits: int | None) -> list | float:

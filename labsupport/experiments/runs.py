@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from labsupport import population
 from labsupport.data import Partitions, Split
 from labsupport.experiments.grids import Column, Point, Points, as_points
-from labsupport.experiments.labels import check_seeds, labelled, saved_as
+from labsupport.experiments.labels import check_seeds, labelled, saved_as, settings_of
 from labsupport.experiments.samples import Samples
 from labsupport.optimizers import Optimizer
 from labsupport.population import Plan, Scores, State
@@ -33,8 +35,9 @@ class Runs:
         state: the population, point by point: all seeds at the first point, then all at the second, …
         data: what they were trained on.
         loss: what they were trained for.
-        diverged: what a member that diverged counts in losses and errors; None leaves what its last finite state
-            gives, and lets no point with such a member be the best.
+        diverged: what a member that diverged counts, in losses and errors alike, in `scores`, `samples` and `best`;
+            None leaves what its last finite state gives, and lets no point with such a member be the best. Curves
+            stay as they were measured.
         train_loss: (points, seeds, steps), of each step's batch, before its update.
         valid_epochs: (validations,); valid_loss, valid_error: (points, seeds, validations).
         backend, finished: see `population.Result`.
@@ -59,7 +62,10 @@ class Runs:
 
     def at(self, point: Point | int) -> State:
         """The members at a point, one for each seed."""
-        place = self.points[point if isinstance(point, int) else point.place].place
+        known = self.points[point.place if isinstance(point, Point) else point]
+        if isinstance(point, Point) and str(point) != str(known):
+            raise ValueError(f"Runs: point must be one of these runs, got {point} for {known}")
+        place = known.place
         return self.state[place * len(self.seeds) : (place + 1) * len(self.seeds)]
 
     @property
@@ -83,7 +89,8 @@ class Runs:
         else:
             pair = part
         found = population.evaluate(self.state, *pair, loss=self.loss, rows=rows)
-        return Scores(*(self._counted(self.fold(values.double().cpu())) for values in found))
+        loss, error = (self.fold(values.double().cpu()) for values in found)
+        return Scores(self._counted(loss, "loss"), self._counted(error, "error"))
 
     def best(self, by: str | Callable[[Runs], Tensor] = "error") -> Point:
         """The point whose mean over the seeds is lowest on *validation* examples; the first of equals.
@@ -94,7 +101,8 @@ class Runs:
         Raises:
             ValueError: there is nothing finite to compare.
         """
-        means = self._judged(by).mean(1).nan_to_num(torch.inf, torch.inf)
+        means = self._judged(by).mean(1)
+        means = means.where(means.isfinite(), torch.inf)
         if not means.isfinite().any():
             rule = "the mean of at least one point must be finite"
             hint = "say what members that diverged count: diverged=…" if self.has_diverged.any() else f"by {by!r}"
@@ -112,6 +120,8 @@ class Runs:
         if not holds(values.isfinite()):
             raise ValueError(f"samples: the {by} must be finite, got {values[~values.isfinite()][:3].tolist()}")
         names = [str(point) for point in self.points] if len(self.points) > 1 else [""]
+        if len(set(names)) < len(names):
+            names = [f"{place}: {name}" for place, name in enumerate(names)]
         return Samples(dict(zip(names, values, strict=True)), self.seeds)
 
     def _judged(self, by: str | Callable[[Runs], Tensor]) -> Tensor:
@@ -120,16 +130,17 @@ class Runs:
             if not isinstance(found, Tensor) or found.shape != (len(self.points), len(self.seeds)):
                 got = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
                 raise ValueError(f"best: by must give ({len(self.points)}, {len(self.seeds)}), got {got}")
-            return found.double()
+            return found.double().cpu().masked_fill(self.has_diverged, torch.inf)
         check_choice("best", "by", by, MEASURES)
         curve = getattr(self, f"valid_{by}")
         ended = curve.shape[-1] and self.finished
-        values = self._counted(curve[..., -1].double()) if ended else getattr(self.scores("valid"), by)
-        return values if self.diverged is not None else values.masked_fill(self.has_diverged, torch.inf)
+        values = curve[..., -1].double() if ended else getattr(self.scores("valid"), by)
+        return values.masked_fill(self.has_diverged, torch.inf) if self.diverged is None else self._counted(values, by)
 
-    def _counted(self, values: Tensor) -> Tensor:
-        lost = self.has_diverged | ~values.isfinite()
-        return values if self.diverged is None else values.masked_fill(lost, self.diverged)
+    def _counted(self, values: Tensor, by: str) -> Tensor:
+        """With what members count that diverged. An error of living members is NaN only where there are no classes."""
+        lost = self.has_diverged | ~values.isfinite() if by == "loss" else self.has_diverged
+        return values if self.diverged is None or values.isnan().all() else values.masked_fill(lost, self.diverged)
 
     def __repr__(self) -> str:
         trained = f"{self.train_loss.shape[-1]} steps"
@@ -157,13 +168,14 @@ def run(
         ValueError: something does not fit together.
         KeyboardInterrupt: in the middle of several; a single one returns what is done.
     """
+    settings, seeds = settings_of("run", settings), check_seeds("run", "seeds", seeds)
     of, labels = labelled("run", build=build, optimizer=optimizer, settings=settings, plan=plan)
-    seeds = check_seeds("run", "seeds", seeds)
-    found = {}
+    plans, begun, found = {label: saved_as(of("plan", label), label) for label in labels}, {}, {}
+    for label in labels:  # all of them in front of the work
+        parts = of("build", label), data, of("optimizer", label), of("settings", label)
+        begun[label] = begin(*parts, seeds=seeds, diverged=diverged)
     for label in labels:
-        begun = begin(of("build", label), data, of("optimizer", label), of("settings", label), seeds=seeds,
-                      diverged=diverged)  # fmt: skip
-        found[label] = carry_on(begun, saved_as(of("plan", label), label), num_steps=num_steps)
+        found[label] = carry_on(begun.pop(label), plans[label], num_steps=num_steps)
         if not found[label].finished and len(labels) > 1:
             raise KeyboardInterrupt
     return found if labels != [""] else found[""]
@@ -226,7 +238,15 @@ class _PerPoint:
     seeds: tuple[int, ...]
 
     def __call__(self, step: int) -> float | Tensor:
-        found = self.rule(step)
+        found = as_factors(self.rule(step))
         if isinstance(found, Tensor) and found.shape == (len(self.points),):
             return found.repeat_interleave(len(self.seeds))
         return found
+
+
+def as_factors(value: object) -> object:
+    """What a schedule gives: one number or what is refused later as it is, several as a tensor."""
+    if isinstance(value, Real) or not isinstance(value, (Tensor, Sequence, np.ndarray)) or isinstance(value, str):
+        return value
+    found = torch.as_tensor(value)
+    return found if found.ndim else value

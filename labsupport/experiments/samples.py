@@ -79,7 +79,7 @@ class Samples:
         parts = []
         for name, column in list(self.values.items())[:8]:
             error = "" if column.dtype == torch.bool and self.clusters else f" ± {self._error(column):.3g}"
-            parts.append(f"{name} {float(column.double().mean()):.3g}{error}".strip())
+            parts.append(f"{name} {math.fsum(column.tolist()) / len(self):.3g}{error}".strip())
         parts += ["…"] if len(self.values) > 8 else []
         grouped = f" in {self.count} clusters" if self.clusters else ""
         edge = f"; at the edge of {', '.join(self.edge)}" if self.edge else ""
@@ -102,8 +102,8 @@ class Samples:
 
     @property
     def means(self) -> dict[str, float]:
-        """Mean over the replicates by condition; of bools, the share that is true."""
-        return {name: float(column.double().mean()) for name, column in self.values.items()}
+        """Mean over the replicates by condition, summed exactly; of bools, the share that is true."""
+        return {name: math.fsum(column.tolist()) / len(self) for name, column in self.values.items()}
 
     @property
     def errors(self) -> dict[str, float]:
@@ -161,7 +161,7 @@ class Samples:
         tail = tail_of("jackknife", confidence)
         value, left_out = self._left_out("jackknife", statistic)
         error = math.sqrt((self.count - 1) * float(left_out.var(correction=0)))
-        return Estimate(value, error, *around(value, error, self.count, tail))
+        return Estimate(value, error, *around(value, error, self.count, tail), self.count, self.edge)
 
     def bootstrap(
         self, statistic: Statistic, *, num_draws: int = 2000, confidence: float = 0.95, generator: torch.Generator
@@ -187,7 +187,7 @@ class Samples:
             drawn = torch.randint(self.count, (self.count,), generator=generator, device=generator.device).tolist()
             draws.append(evaluated("bootstrap", statistic, data[:, torch.cat([members[unit] for unit in drawn])]))
         draws = torch.tensor(draws, dtype=torch.float64)
-        return Estimate(value, float(draws.std()), *accelerated(value, draws, left_out, tail))
+        return Estimate(value, float(draws.std()), *accelerated(value, draws, left_out, tail), self.count, self.edge)
 
     def _only(self, asked: str) -> str:
         if len(self.values) > 1:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from labsupport.data import Partitions, Split
-from labsupport.experiments.grids import Point, as_points
-from labsupport.experiments.labels import check_seeds, labelled, saved_as
-from labsupport.experiments.runs import Build, Runs, Settings, run
+from labsupport.experiments.grids import Point
+from labsupport.experiments.labels import check_seeds, labelled, saved_as, settings_of
+from labsupport.experiments.runs import MEASURES, Build, Runs, Settings, as_factors, run
 from labsupport.experiments.samples import Samples
 from labsupport.optimizers import Optimizer
 from labsupport.population import Plan
+from labsupport.values import check_choice
 
 __all__ = ["Tuned", "tuned"]
 
@@ -64,13 +65,16 @@ def tuned(
 
     Args:
         build, data, optimizer, settings, plan, diverged, num_steps: see `run`. `Partitions` must hold a sample for
-            each seed, tuning and fresh.
+            each seed, tuning and fresh; a schedule gives one factor for all or one for each point.
         tuning, fresh: seeds; none is in both.
         by: see `Runs.best`.
     Raises:
         ValueError: something does not fit together.
         KeyboardInterrupt: it was stopped; nothing may be chosen from half a run. `plan.save` keeps what is done.
     """
+    if isinstance(by, str):
+        check_choice("tuned", "by", by, MEASURES)
+    settings = settings_of("tuned", settings)
     of, labels = labelled("tuned", build=build, optimizer=optimizer, settings=settings, plan=plan)
     tuning, fresh = check_seeds("tuned", "tuning", tuning), check_seeds("tuned", "fresh", fresh)
     if set(tuning) & set(fresh):
@@ -82,30 +86,38 @@ def tuned(
     found = {}
     for label in labels:
         what = of("build", label), data, of("optimizer", label)
-        plan_of, at = saved_as(of("plan", label), label), as_points("tuned", of("settings", label))
-        tried = _whole(run(*what, at, saved_as(plan_of, "tuning"), seeds=tuning, **more))
+        plan_of, at = saved_as(of("plan", label), label), of("settings", label)
+        first = saved_as(_planned(plan_of, None, len(at)), "tuning")
+        tried = _whole(run(*what, at, first, seeds=tuning, **more))
         best = tried.best(by)
-        again = saved_as(_only(plan_of, best, len(at)), "fresh")
-        last = run(*what, dict(best.settings), again, seeds=fresh, **more)
+        again = saved_as(_planned(plan_of, best.place, len(at)), "fresh")
+        last = run(*what, at.only(best.place), again, seeds=fresh, **more)
         found[label] = Tuned(best, tried, _whole(last))
     return found if labels != [""] else found[""]
 
 
 @dataclass(frozen=True)
 class _At:
-    """A schedule of one among several points."""
+    """A schedule with a factor for each of `count` points, or that of one place; members' own are refused."""
 
     rule: Callable[[int], float | Tensor]
-    place: int
+    place: int | None
     count: int
 
     def __call__(self, step: int) -> float | Tensor:
-        found = self.rule(step)
-        return found[self.place] if isinstance(found, Tensor) and found.shape == (self.count,) else found
+        found = as_factors(self.rule(step))
+        if not isinstance(found, Tensor):
+            return found
+        if found.shape != (self.count,):
+            rule = f"a schedule must give one factor, or one for each of {self.count} points"
+            raise ValueError(f"tuned: {rule}, got {tuple(found.shape)}")
+        return found if self.place is None else found[self.place]
 
 
-def _only(plan: Plan, best: Point, count: int) -> Plan:
-    return replace(plan, schedule={name: _At(rule, best.place, count) for name, rule in plan.schedule.items()})
+def _planned(plan: Plan, place: int | None, count: int) -> Plan:
+    if not isinstance(plan, Plan):
+        raise ValueError(f"tuned: plan must be a population.Plan, got {type(plan).__name__}")
+    return replace(plan, schedule={name: _At(rule, place, count) for name, rule in plan.schedule.items()})
 
 
 def _whole(runs: Runs) -> Runs:

@@ -93,7 +93,7 @@ def run(
     for case in cases:
         try:
             result = run_case(held.path, held.sha256, case)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             failed.append((case, error))
         else:
             keep(case, result)
@@ -107,7 +107,7 @@ def _on(executor: Executor, held: Recipe, cases: list[dict], keep: Callable[[dic
 
     def settle(future: Future) -> None:
         case, error = waiting.pop(future), future.exception()
-        if error is not None and not isinstance(error, Exception):
+        if error is not None and not isinstance(error, (Exception, SystemExit)):
             raise error  # a worker's KeyboardInterrupt
         failed.append((case, error)) if error else keep(case, future.result())
         bar.update()

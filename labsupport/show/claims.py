@@ -4,13 +4,15 @@ import re
 from collections.abc import Mapping
 from html import escape
 
-from labsupport.experiments.samples import Samples
+from labsupport.experiments.samples import Estimate, Samples
 from labsupport.show.bundles import Bundle
 from labsupport.show.figures import require_text
 from labsupport.show.text import rounded
 from labsupport.values import check_choice, check_count, check_number
 
 __all__ = ["claim", "combine", "verdict"]
+
+Measured = Samples | Estimate
 
 RULES = {
     "above": "holds if the effect, less two standard errors, lies above δ = {}",
@@ -63,7 +65,7 @@ def combine(verdicts: list[str]) -> str:
 
 
 def claim(
-    name: str, statement: str, *, source: str, samples: Samples | Mapping[str, Samples] | None = None,
+    name: str, statement: str, *, source: str, samples: Measured | Mapping[str, Measured] | None = None,
     effect: float | Mapping[str, float] | None = None, error: float | Mapping[str, float] | None = None,
     smallest: float, rule: str, unit: str = "", seeds: int | None = None,
 ) -> Bundle:  # fmt: skip
@@ -73,9 +75,9 @@ def claim(
         name: short and unique in the book, of letters, digits and hyphens; the box's anchor is `claim-<name>`.
         statement: the claim as its source makes it, in a sentence.
         source: its key in references.bib.
-        samples: what was measured; or by condition samples of one condition each, as many replicates in all.
-        effect, error, seeds: in place of samples, where the effect is no mean: it and its standard error (0 where
-            nothing is random), each also by condition, and the number of independent runs behind it.
+        samples: what was measured, or an estimate made of it; or by condition samples of one condition each.
+        effect, error, seeds: in place of samples: the effect and its standard error (0 where nothing is random), each
+            also by condition, and the number of independent runs behind it.
         smallest, rule: see `verdict`.
         unit: of effect, error and smallest, such as "steps".
     Raises:
@@ -83,10 +85,12 @@ def claim(
     """
     require_text("claim", name=name, statement=statement, source=source)
     _check_name(name)
+    most = seeds
     if samples is not None:
         if not effect is error is seeds is None:
             raise ValueError("claim: effect, error and seeds must be left out beside samples")
-        effect, error, seeds = _measured(samples)
+        effect, error, counts = _measured(samples)
+        seeds, most = min(counts), max(counts)
     smallest = _plain(smallest)
     conditions = _conditions(effect, error, smallest, rule)
     record = {
@@ -94,6 +98,7 @@ def claim(
         "seeds": check_count("claim", "seeds", seeds), "conditions": conditions,
         "verdict": combine([c["verdict"] for c in conditions]),
     }  # fmt: skip
+    record |= {"most": most} if most != seeds else {}
     kind = "application/vnd.adaptive-training.claim+json"
     return Bundle({"text/html": _box(record), "text/plain": _line(record), kind: record})
 
@@ -107,24 +112,24 @@ def _conditions(effect: object, error: object, smallest: float, rule: str) -> li
     return [_judged(label, _plain(effects[label]), _plain(errors[label]), smallest, rule) for label in effects]
 
 
-def _measured(samples: Samples | Mapping[str, Samples]) -> tuple[dict[str, float], dict[str, float], int]:
-    """Means and standard errors by condition, and the number of independent replicates."""
-    parts = {"": samples} if isinstance(samples, Samples) else samples
-    if not isinstance(parts, Mapping) or not parts or not all(isinstance(part, Samples) for part in parts.values()):
-        raise ValueError(f"claim: samples must be Samples, or Samples by condition, got {samples!r}")
-    if len({part.count for part in parts.values()}) > 1 or (
-        parts is samples and any(len(p.means) > 1 for p in parts.values())
-    ):
-        raise ValueError(f"claim: samples must be of one condition each and as many replicates, got {samples!r}")
+def _measured(samples: Measured | Mapping[str, Measured]) -> tuple[dict[str, float], dict[str, float], list[int]]:
+    """Values and standard errors by condition, and the number of independent replicates behind each."""
+    parts = samples if isinstance(samples, Mapping) else {"": samples}
+    named = parts is not samples or all(isinstance(label, str) and label for label in parts)
+    if not parts or not named or not all(isinstance(part, Measured) for part in parts.values()):
+        raise ValueError(f"claim: samples must be Samples or an Estimate, or such by condition, got {samples!r}")
+    if parts is samples and any(isinstance(part, Samples) and len(part.means) > 1 for part in parts.values()):
+        raise ValueError(f"claim: samples must be of one condition each, got {samples!r}")
     edge = dict.fromkeys(axis for part in parts.values() for axis in part.edge)
     if edge:
         rule = "tuned inside their grid, for something better may lie beyond its edge"
         raise ValueError(f"claim: samples must be {rule}, got the edge of {', '.join(edge)}")
-    means, errors = ({}, {})
+    effects, errors = {}, {}
     for label, part in parts.items():
-        means |= {label or name: value for name, value in part.means.items()}
-        errors |= {label or name: value for name, value in part.errors.items()}
-    return means, errors, next(iter(parts.values())).count
+        named = (part.means, part.errors) if isinstance(part, Samples) else ({"": part.value}, {"": part.error})
+        for known, found in zip((effects, errors), named, strict=True):
+            known.update({label or name: value for name, value in found.items()})
+    return effects, errors, [part.count for part in parts.values()]
 
 
 def _check_name(name: str) -> None:
@@ -161,7 +166,8 @@ def _box(record: dict) -> str:
     said, unit = record["verdict"], record["unit"]
     smallest = f"{record['smallest']:g}{' ' + unit if unit else ''}"
     items = "".join(f"<li>{escape(_measurement(c, unit))}</li>" for c in record["conditions"])
-    seeds = f" {record['seeds']} independent runs behind each figure." if record["seeds"] > 1 else ""
+    count = f"{record['seeds']} to {record['most']}" if "most" in record else f"{record['seeds']}"
+    seeds = f" {count} independent runs behind each figure." if record["seeds"] > 1 else ""
     return (
         f'<div class="claim claim-{said}" id="claim-{record["name"]}" style="border-left:5px solid {COLORS[said]};'
         f'padding:.4em 1em;margin:1em 0"><p style="margin:.3em 0"><strong>Claim, tested: '

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from numbers import Integral, Real
 
-from labsupport.experiments.samples import Samples
+from labsupport.experiments.samples import Estimate, Samples
 from labsupport.show.bundles import Bundle
 
 __all__ = ["measured", "rounded", "source", "table"]
@@ -46,16 +46,17 @@ def rounded(effect: float, error: float) -> tuple[str, str]:
     return f"{effect:z.{decimals}f}".replace("-", "−"), f"{error:.{decimals}f}"
 
 
-def measured(values: Sequence[float] | Samples) -> str:
+def measured(values: Sequence[float] | Samples | Estimate) -> str:
     """`mean ± standard error` of repeated measurements, as text.
 
     Args:
-        values: at least two numbers (or a 1-d tensor), one per seed; or samples of one condition.
+        values: at least two numbers (or a 1-d tensor), one per seed; samples of one condition; or an estimate.
     Raises:
         ValueError: fewer than two values, or one that is no number.
     """
-    if isinstance(values, Samples):
-        return "\u00a0±\u00a0".join(rounded(values.mean, values.error))
+    if isinstance(values, Samples | Estimate):
+        value = values.mean if isinstance(values, Samples) else values.value
+        return "\u00a0±\u00a0".join(rounded(value, values.error))
     values = values.tolist() if hasattr(values, "tolist") else values
     if not isinstance(values, Sequence) or not all(isinstance(v, Real) and not isinstance(v, bool) for v in values):
         raise ValueError(f"measured: values must be a list or 1-d tensor of numbers, got {reprlib.repr(values)}")
