@@ -64,10 +64,9 @@ def tuned(
     `Samples({label: each.errors for label, each in found.items()}, fresh)` compares them seed by seed.
 
     Args:
-        build, data, optimizer, settings, plan, diverged, num_steps: see `run`. `Partitions` must hold a sample for
-            each seed, tuning and fresh; a schedule gives one factor for all or one for each point.
-        tuning, fresh: seeds; none is in both.
-        by: see `Runs.best`.
+        build, data, optimizer, settings, plan, diverged, num_steps: see `run`. `Partitions` hold a sample for each
+            seed, tuning and fresh; a schedule gives one factor for all or one for each point.
+        tuning, fresh, by: seeds, none of them in both; see `Runs.best`.
     Raises:
         ValueError: something does not fit together.
         KeyboardInterrupt: it was stopped; nothing may be chosen from half a run. `plan.save` keeps what is done.
@@ -82,11 +81,10 @@ def tuned(
     if isinstance(data, Partitions) and not set(tuning + fresh) <= set(data.seeds):
         missing = sorted(set(tuning + fresh) - set(data.seeds))[:5]
         raise ValueError(f"tuned: data must hold a sample for each tuning and fresh seed, got none for {missing}")
-    more = {"diverged": diverged, "num_steps": num_steps}
-    found = {}
+    more, found = {"diverged": diverged, "num_steps": num_steps}, {}
     for label in labels:
-        what = of("build", label), data, of("optimizer", label)
-        plan_of, at = saved_as(of("plan", label), label), of("settings", label)
+        what, at = (of("build", label), data, of("optimizer", label)), of("settings", label)
+        plan_of = saved_as(of("plan", label), label)
         first = saved_as(_planned(plan_of, None, len(at)), "tuning")
         tried = _whole(run(*what, at, first, seeds=tuning, **more))
         best = tried.best(by)
