@@ -60,11 +60,11 @@ def uniforms(key: Tensor, shape: Sequence[int]) -> Tensor:
     """
     place = torch.arange(math.prod(shape), dtype=torch.int32, device=key.device)
     word = (place * -1640531527) ^ key[:, :1]  # the golden ratio's 0x9E3779B9, as a signed number
-    word = (word ^ _shifted(word, 16)) * 0x7FEB352D
-    word = word ^ _shifted(word, 15) ^ key[:, 1:]
+    word = (word ^ shift(word, 16, width=32)) * 0x7FEB352D
+    word = word ^ shift(word, 15, width=32) ^ key[:, 1:]
     word = word * -2073254261  # 0x846CA68B
-    word = word ^ _shifted(word, 16)
-    return (_shifted(word, 8).to(torch.float32) * 2**-24).view(-1, *shape)
+    word = word ^ shift(word, 16, width=32)
+    return (shift(word, 8, width=32).to(torch.float32) * 2**-24).view(-1, *shape)
 
 
 def mask(key: Tensor, rate: Tensor, shape: Sequence[int]) -> Tensor:
@@ -87,11 +87,6 @@ def normals(key: Tensor, shape: Sequence[int]) -> Tensor:
     return (-2 * torch.log1p(-radius)).sqrt() * torch.cos(2 * math.pi * angle)
 
 
-def _shifted(word: Tensor, bits: int) -> Tensor:
-    """Shift right, filling with zeros (torch's own shift repeats the sign)."""
-    return (word >> bits) & ((1 << (32 - bits)) - 1)
-
-
 def _mixed(seed: Tensor, step: Tensor | int, layer: Tensor | int) -> Tensor:
     """A 64-bit hash of the three: each is added and mixed in turn (SplitMix64: Steele, Lea & Flood 2014)."""
     word = torch.zeros((), dtype=torch.int64)
@@ -112,6 +107,6 @@ def wrap(z: int | Tensor) -> int | Tensor:
     return z if isinstance(z, Tensor) else (z + 2**63) % 2**64 - 2**63
 
 
-def shift(z: int | Tensor, bits: int) -> int | Tensor:
-    """To the right, with zeros coming in from the left."""
-    return (z >> bits) & ((1 << (64 - bits)) - 1)
+def shift(z: int | Tensor, bits: int, *, width: int = 64) -> int | Tensor:
+    """To the right, with zeros coming in from the left, in a word of `width` bits (torch's own repeats the sign)."""
+    return (z >> bits) & ((1 << (width - bits)) - 1)

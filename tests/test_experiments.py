@@ -115,7 +115,7 @@ def test_runs_are_the_population_laid_out(runs, split):
         assert torch.allclose(runs.train_loss[place], alone.train_loss, atol=1e-12)
         test = population.evaluate(alone.state, *split.test, loss=cross_entropy)
         assert torch.allclose(runs.scores().loss[place], test.loss, atol=1e-12)
-        assert torch.equal(runs.at(point).seeds and torch.tensor(runs.at(point).seeds), torch.tensor([3, 7]))
+        assert tuple(runs.at(point).seeds) == (3, 7)
     assert runs.valid_error.shape == (6, 2, 2) and runs.train_loss.shape == (6, 2, 12)
 
 
@@ -224,9 +224,9 @@ def test_a_member_that_diverged_counts_what_is_said(split):
 
 def test_dtype_follows_the_data_and_runs_pickle(runs, split):
     assert runs.state.params["0.weight"].dtype == torch.float64
-    single = run(build, split.to(torch.float32), optimizers.sgd(), {"lr": 0.1}, PLAN, seeds=[0])
+    single = run(build, split.to(torch.float32), optimizers.sgd(), {"lr": 0.1}, PLAN, seeds=[0, 1])
     assert single.state.params["0.weight"].dtype == torch.float32 and single.scores().loss.dtype == torch.float64
-    assert single.samples if len(single.seeds) > 1 else True
+    assert single.samples().conditions == ("",) and single.samples().tensor.dtype == torch.float64
     again = pickle.loads(pickle.dumps(runs))
     assert torch.equal(again.scores().loss, runs.scores().loss)
 

@@ -1,9 +1,8 @@
 """Data for the whole course, none of it needing a network.
 
 `digits`, `glyphs`, `mnist` and `monks` return a `Split`; `partitions` draws a sample of its own for each of many seeds;
-`standardized` centres and scales inputs;
-`batches` cuts a pair of tensors into an epoch of mini-batches; `two_spirals` returns points and labels; `quadratic`,
-`strict_saddle` and `linear_chain` are loss surfaces with known critical points.
+`standardized` centres and scales inputs; `batches` cuts a pair of tensors into an epoch of mini-batches; `two_spirals`
+returns points and labels; `quadratic`, `strict_saddle` and `linear_chain` are loss surfaces with known critical points.
 """
 
 from labsupport.data.idx import MNIST_MIRROR, mnist, read_idx

@@ -9,12 +9,10 @@ import torch
 from torch import Tensor
 
 from labsupport.counters import GOLDEN, mix
-from labsupport.data.splits import Pair, Split, check_names, check_pair, moved
+from labsupport.data.splits import PARTS, Pair, Split, check_names, check_pair, moved
 from labsupport.values import check_count, holds
 
 __all__ = ["Partitions", "Rows", "partitions"]
-
-PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

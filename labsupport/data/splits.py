@@ -13,6 +13,7 @@ from labsupport.values import check_choice, check_count, check_generator, check_
 __all__ = ["Split", "batches", "standardized"]
 
 Pair = tuple[Tensor, Tensor]
+PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -48,7 +48,12 @@ def chapters() -> Path:
 
 def names(suffix: str = ".py") -> list[str]:
     """The names `<topic>/<name>` of all recipes (`.py`) or tables (`.json`) of the course, sorted."""
-    return sorted(f"{path.parent.parent.name}/{path.stem}" for path in chapters().glob(f"*/tables/*{suffix}"))
+    return sorted(map(name_of, chapters().glob(f"*/tables/*{suffix}")))
+
+
+def name_of(path: Path) -> str:
+    """`<topic>/<name>` of a recipe's or table's file."""
+    return f"{path.parent.parent.name}/{path.stem}"
 
 
 def find(where: str, name: str | Path, suffix: str) -> Path:
@@ -115,9 +120,14 @@ def cases(recipe: Recipe) -> list[dict]:
     for case in found:
         if not isinstance(case, dict) or not all(isinstance(k, str) and _is_scalar(v) for k, v in case.items()):
             raise ValueError(f"make: CASES must be flat dicts of JSON scalars, got {case!r}")
-    if not found or len({json.dumps(case, sort_keys=True) for case in found}) < len(found):
+    if not found or len(set(map(key, found))) < len(found):
         raise ValueError(f"make: CASES must hold at least one case and none twice, got {len(found)}")
     return found
+
+
+def key(case: dict) -> str:
+    """A case as text, whatever the order of its names."""
+    return json.dumps(case, sort_keys=True)
 
 
 def checksum(text: str) -> str:

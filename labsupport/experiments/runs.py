@@ -12,18 +12,20 @@ from torch import Tensor, nn
 
 from labsupport import population
 from labsupport.data import Partitions, Split
+from labsupport.data.splits import PARTS
 from labsupport.experiments.grids import Column, Point, Points, as_points
 from labsupport.experiments.labels import check_seeds, labelled, saved_as, settings_of
 from labsupport.experiments.samples import Samples
 from labsupport.optimizers import Optimizer
 from labsupport.population import Plan, Scores, State
+from labsupport.population.feeds import Feed, feeds
 from labsupport.values import check_choice, check_count, check_number, holds
 
 __all__ = ["Runs", "begin", "carry_on", "run"]
 
 Build = Callable[[torch.Generator], nn.Module]
 Settings = Points | Mapping[str, Column]
-PARTS, MEASURES = ("train", "valid", "test"), ("error", "loss")
+MEASURES = ("error", "loss")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,14 +83,10 @@ class Runs:
         Raises:
             ValueError: it is none of these.
         """
-        rows = None
         if isinstance(part, str):
             check_choice("scores", "part", part, PARTS)
-            pair = getattr(self.data, part)
-            pair, rows = (self.data.pool, pair) if isinstance(self.data, Partitions) else (pair, None)
-        else:
-            pair = part
-        found = population.evaluate(self.state, *pair, loss=self.loss, rows=rows)
+        feed = feeds(self.data)[part] if isinstance(part, str) else Feed(*part)
+        found = population.evaluate(self.state, feed.x, feed.y, loss=self.loss, rows=feed.rows)
         loss, error = (self.fold(values.double().cpu()) for values in found)
         return Scores(self._counted(loss, "loss"), self._counted(error, "error"))
 
@@ -195,7 +193,7 @@ def begin(
     if diverged is not None:
         check_number("run", "diverged", diverged)
     at, seeds = as_points("run", settings), check_seeds("run", "seeds", seeds)
-    x = (data.pool if isinstance(data, Partitions) else data.train)[0]
+    x = feeds(data)["train"].x
     each, every = at.members(seeds)
     state = population.init(build, optimizer, each, seeds=every).to(x.device)
     state = state.to(x.dtype) if x.is_floating_point() else state
@@ -221,9 +219,8 @@ def carry_on(runs: Runs, plan: Plan, *, num_steps: int | None = None) -> Runs:
     check_count("run", "num_steps", num_steps)
     if plan.save is not None:
         raise ValueError(f"run: plan.save must be None beside num_steps, got {plan.save!r}")
-    own = isinstance(runs.data, Partitions)
-    pair, rows = (runs.data.pool, runs.data.train) if own else (runs.data.train, None)
-    state, losses = population.step(runs.state, *pair, whole, num_steps=num_steps, rows=rows)
+    feed = feeds(runs.data)["train"]
+    state, losses = population.step(runs.state, feed.x, feed.y, whole, num_steps=num_steps, rows=feed.rows)
     none = torch.zeros(len(runs.points), len(runs.seeds), 0)
     about = {"train_loss": runs.fold(losses), "valid_epochs": torch.zeros(0), "backend": f"{num_steps} steps"}
     return replace(runs, state=state, loss=plan.loss, valid_loss=none, valid_error=none, **about)

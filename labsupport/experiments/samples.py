@@ -76,10 +76,10 @@ class Samples:
         return self._like({condition: self.values[condition]})
 
     def __repr__(self) -> str:
-        parts = []
+        parts, means = [], self.means
         for name, column in list(self.values.items())[:8]:
             error = "" if column.dtype == torch.bool and self.clusters else f" ± {self._error(column):.3g}"
-            parts.append(f"{name} {math.fsum(column.tolist()) / len(self):.3g}{error}".strip())
+            parts.append(f"{name} {means[name]:.3g}{error}".strip())
         parts += ["…"] if len(self.values) > 8 else []
         grouped = f" in {self.count} clusters" if self.clusters else ""
         edge = f"; at the edge of {', '.join(self.edge)}" if self.edge else ""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from labsupport.experiments.recipes import Recipe, rooms
+from labsupport.experiments.recipes import Recipe, key, rooms
 
 __all__ = []  # tables alone uses them
 
@@ -85,11 +85,6 @@ def _replace(path: Path, text: str) -> None:
 
 def _dump(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
-
-
-def key(case: dict) -> str:
-    """A case as text, whatever the order of its names."""
-    return json.dumps(case, sort_keys=True)
 
 
 def _digest(rows: list[dict]) -> str:

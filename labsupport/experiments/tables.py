@@ -58,8 +58,8 @@ def load(name: str | Path) -> list[dict]:
     _check_recipe(path, head)
     if changed := recipes.changed_rooms(head["rooms"]):
         warnings.warn(
-            f"tables: {_name(path)} was made with another {', '.join(changed)}; "
-            f"`make table NAME={_name(path)} CHECK=1` re-runs two cases",
+            f"tables: {recipes.name_of(path)} was made with another {', '.join(changed)}; "
+            f"`make table NAME={recipes.name_of(path)} CHECK=1` re-runs two cases",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -90,15 +90,15 @@ def make(name: str | Path, *, executor: Executor | None = None, progress: bool =
 
         def keep(case: dict, result: dict) -> None:
             stored.append(rows, {"case": case, "result": result})
-            done[stored.key(case)] = result
+            done[recipes.key(case)] = result
 
-        missing = [case for case in cases if stored.key(case) not in done]
+        missing = [case for case in cases if recipes.key(case) not in done]
         with tqdm(total=len(cases), initial=len(done), desc=path.stem, unit="case", disable=not progress) as bar:
             failed = workers.run(held, missing, executor, keep, bar)
     workers.refuse_failed(
         "make", failed, f"{len(done)} of {len(cases)} cases are kept, and the same call tries the others"
     )
-    stored.write(table, head, [{**case, **done[stored.key(case)]} for case in cases])
+    stored.write(table, head, [{**case, **done[recipes.key(case)]} for case in cases])
     partial.unlink(missing_ok=True)
     return table
 
@@ -130,11 +130,11 @@ def check(name: str | Path, *, executor: Executor | None = None, progress: bool 
     found: dict[str, dict] = {}
     again = [cases[0], cases[-1]][: len(cases)]
     with tqdm(total=len(again), desc=f"check {path.stem}", unit="case", disable=not progress) as bar:
-        failed = workers.run(held, again, executor, lambda case, result: found.update({stored.key(case): result}), bar)
+        failed = workers.run(held, again, executor, lambda case, result: found.update({recipes.key(case): result}), bar)
     workers.refuse_failed("check", failed, "the table is as it was")
     for case, row in ((cases[0], rows[0]), (cases[-1], rows[-1])):
         old = {column: value for column, value in row.items() if column not in case}
-        agreement.compare(case, old, found[stored.key(case)], tolerance)
+        agreement.compare(case, old, found[recipes.key(case)], tolerance)
     stored.write(table, stored.head_of(held), rows)
     return table
 
@@ -172,7 +172,7 @@ def _check_recipe(table: Path, head: dict) -> None:
     if not same:
         raise ValueError(
             f"load: table must come from the recipe beside it, got {table}, but {path.name} was changed since; make it "
-            f"again, or show that it comes to the same: `make table NAME={_name(path)} CHECK=1`"
+            f"again, or show that it comes to the same: `make table NAME={recipes.name_of(path)} CHECK=1`"
         )
 
 
@@ -182,10 +182,6 @@ def _is_current(table: Path) -> bool:
     except (ValueError, OSError):
         return False
     return True
-
-
-def _name(path: Path) -> str:
-    return f"{path.parent.parent.name}/{path.stem}"
 
 
 if __name__ == "__main__":

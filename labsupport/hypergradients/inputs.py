@@ -11,11 +11,11 @@ from torch.nn.functional import avg_pool2d
 
 from labsupport import data
 from labsupport.counters import seeded
+from labsupport.data.splits import PARTS
 from labsupport.values import check_count, check_generator, check_number
 
 __all__ = ["CLUTTER", "beside_noise", "cluttered"]
 
-PARTS = ("train", "valid", "test")
 _MIDDLE = [28 * row + column for row in range(7, 21) for column in range(7, 21)]
 CLUTTER = MappingProxyType({
     "middle": _MIDDLE, "round": sorted(set(range(784)) - set(_MIDDLE)), "hidden": list(range(784, 934)),

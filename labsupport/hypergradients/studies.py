@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 
 from labsupport import data, models
 from labsupport.counters import seeded
+from labsupport.data.splits import PARTS, Pair
 from labsupport.experiments.rounding import rounded
 from labsupport.hypergradients.films import flat
 from labsupport.hypergradients.learning import Learnt, MetaPlan, meta_optimize
@@ -35,9 +36,6 @@ __all__ = [
     "Study", "before_and_after", "best_single", "compared", "errors", "losses", "outputs", "own", "penalized",
     "stacked", "with_own_data",
 ]  # fmt: skip
-
-Pair = tuple[Tensor, Tensor]
-PARTS = ("train", "valid", "test")
 
 
 def stacked(nets: Iterable[nn.Module]) -> Named:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from labsupport import counters
 from labsupport.data import Partitions, Rows, Split
+from labsupport.data.splits import PARTS
 from labsupport.population.plans import Plan
 
 __all__ = ["Feed", "feeds"]
@@ -93,8 +94,8 @@ class _Batches:
 def feeds(data: Split | Partitions) -> dict[str, Feed]:
     """Training, validation and test examples by the name of their part."""
     if isinstance(data, Partitions):
-        return {name: Feed(*data.pool, getattr(data, name)) for name in ("train", "valid", "test")}
-    return {name: Feed(*getattr(data, name)) for name in ("train", "valid", "test")}
+        return {name: Feed(*data.pool, getattr(data, name)) for name in PARTS}
+    return {name: Feed(*getattr(data, name)) for name in PARTS}
 
 
 def _picked(values: Tensor, index: Tensor) -> Tensor:
