@@ -211,7 +211,15 @@ def write(md: Path, nb: NotebookNode) -> None:
 
 
 def run(md: Path, *, progress: bool = True) -> None:
-    """Execute a page and store it. When a cell fails, the stored notebook stays as it was."""
+    """Execute a page and store it. When a cell fails, the stored notebook stays as it was.
+
+    Raises:
+        PageError: a cell failed.
+        ValueError: a claim that the stored notebook shows was changed since, and its history does not say so.
+    """
+    from book import ledger
+
+    ledger.refuse_changed(md)
     write(md, clean(execute(read(md), md, progress=progress)))
 
 

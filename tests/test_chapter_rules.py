@@ -12,6 +12,7 @@ from rules import RULES, Book, example
 from rules.prose import decimals, sentences, words
 
 FIRST, SOLUTIONS = "chapters/t/first.md", "chapters/t/solutions.md"
+REGISTRY = "chapters/t/claims.yml"
 SET_UP = "from labsupport import data, show\n"
 RESULT = "# NBVAL_CHECK_OUTPUT\nslope = 2 * data.start()  # eq. (1)\nslope\n"
 SECOND_QUESTION, CLAIM = "Another cell.", '"first-leads-down"'
@@ -125,7 +126,8 @@ def module(line: str, file: str = "labsupport/t.py") -> Break:
 
 
 ONE = "    ### BEGIN SOLUTION\n    return 1 * x\n    ### END SOLUTION"
-CONDITION = {"label": "", "effect": "1.50", "error": "0.40", "verdict": "holds"}
+CONDITION = {"label": "", "effect": "1.50", "error": "0.40", "low": "0.65", "high": "2.35", "confidence": "95",
+             "verdict": "holds", "decides": True}  # fmt: skip
 PREDICT = 'show.predict("first-pass"'
 NEW_TERMS = "| **a** | 甲 |\n| **b** | 乙 |\n| **c** | 丙 |\n| **d** | 丁 |\n| **saddle point**"
 LONG = " ".join(["word"] * 30)
@@ -214,11 +216,18 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("no_widgets", "state", stored(FIRST, lambda nb: nb.metadata.update(widgets={}))),
     ("pictures_in_outputs_are_described", "image/png", output("show.slider", {"image/png": "AAAA"})),
     ("pictures_in_outputs_are_described", "alt", output("show.slider", {"text/html": '<img alt="" src="a.png">'})),
-    ("verdicts_are_computed", "the rule says", claim(smallest=2)),
+    ("verdicts_are_computed", "the rule says", claim(delta=2)),
     ("verdicts_are_computed", "the rule says 'undecided'", claim(conditions=[CONDITION])),
+    ("verdicts_are_computed", "not of 95 %", claim(conditions=[CONDITION | {"low": "1.2", "confidence": "90"}])),
     ("verdicts_are_computed", "its conditions say", claim(verdict="fails")),
+    ("claims_are_registered", "is not in chapters/t/claims.yml", claim(name="other")),
+    ("claims_are_registered", "under another entry", claim(scope="all passes")),
+    ("claims_are_registered", "history must first hold", edit(REGISTRY, "delta: 1", "delta: 0.5")),
+    ("claims_are_registered", "may only be added to", claim(history=[{"hash": "", "verdict": "fails", "reason": "r"}])),
+    ("claims_are_registered", "shown 2 times", claim(name="second-leads-down")),
+    ("claims_are_registered", "'lying-down' is shown 0 times", edit(REGISTRY, "second-leads-down", "lying-down")),
+    ("claims_are_registered", "rule must be", edit(REGISTRY, "rule: above", "rule: beyond")),
     ("claims_are_sourced", "'nobody1900'", claim(source="nobody1900")),
-    ("claims_are_sourced", "already", claim(name="second-leads-down")),
     ("claims_are_sourced", "without", retype(FIRST, "# NBVAL_CHECK_OUTPUT\nshow.claim", "show.claim")),
     ("ledger_is_derived", "claims.md", claim(statement="A pass leads up.")),
     ("ledger_is_derived", "claims.md", edit("chapters/claims.md", "✓ holds", "✗ fails")),
@@ -296,9 +305,16 @@ def test_prose_is_counted_without_code_links_and_options():
 
 def test_the_derived_files_read_as_meant(sound):
     ledger = (sound.root / "chapters/claims.md").read_text(encoding="utf-8")
-    row = "| “A pass leads down.” | {cite:t}`rolle1691` | ✓ holds | 1.50 ± 0.10 m | > 1 | 16 | "
     assert ledger.startswith("<!--")
-    assert f"{row}[Is a first pass a valley?](t/first.ipynb) |" in ledger
+    assert (
+        ":::{dropdown} ✓ holds · “A pass leads down.”\n:class-container: claim-card verdict-holds chapter-t\n" in ledger
+    )
+    assert (
+        "In the words of {cite:t}`rolle1691`, chapter 1. Tested in [Is a first pass a valley?](t/first.ipynb)."
+        in ledger
+    )
+    assert r"- ✓ 1.50 ± 0.13 m \(95 %: 1.22 to 1.78\)" in ledger
+    assert "| ✗ ? | fails | fails |" in ledger and "| ✓ ✗ ? | conditional | fails |" in ledger
     plan = (sound.root / "chapters/plan.md").read_text(encoding="utf-8")
     assert plan.startswith("<!--")
     assert (

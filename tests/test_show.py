@@ -7,13 +7,10 @@ import re
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 from labsupport import plots, show
-from labsupport.experiments import Samples
-from labsupport.show import bundles, claims
+from labsupport.show import bundles
 from labsupport.show.text import rounded
 
 
@@ -61,8 +58,8 @@ def test_predict_keeps_order_escapes_and_has_a_stable_id():
 
 
 def test_source_is_the_code_that_runs():
-    out = show.source(claims.verdict)
-    assert out.data["text/markdown"].startswith("`labsupport.show.claims.verdict`\n\n```python\ndef verdict(")
+    out = show.source(rounded)
+    assert out.data["text/markdown"].startswith("`labsupport.show.text.rounded`\n\n```python\ndef rounded(")
 
 
 def test_table_in_both_faces():
@@ -87,43 +84,6 @@ def test_measured_is_mean_and_standard_error():
     assert show.measured([1.0, 2.0, 3.0]) == "2.0\u00a0±\u00a00.6"
 
 
-@pytest.mark.parametrize(
-    ("rule", "effect", "error", "expected"),
-    [
-        ("above", 1.0, 0.2, "holds"), ("above", 0.9, 0.2, "undecided"), ("above", 0.05, 0.2, "fails"),
-        ("above", -3.0, 0.2, "fails"), ("below", -1.0, 0.2, "holds"), ("below", 1.0, 0.2, "fails"),
-        ("within", 0.0, 0.2, "holds"), ("within", 0.3, 0.2, "undecided"), ("within", -2.0, 0.2, "fails"),
-    ],
-)  # fmt: skip
-def test_verdicts_by_hand(rule, effect, error, expected):
-    assert claims.verdict(effect, error, smallest=0.5, rule=rule) == expected
-
-
-@given(st.floats(-5, 5), st.floats(0, 2), st.floats(0, 2))
-def test_verdict_is_symmetric(effect, error, smallest):
-    above = claims.verdict(effect, error, smallest=smallest, rule="above")
-    assert above == claims.verdict(-effect, error, smallest=smallest, rule="below")
-    within = [claims.verdict(sign * effect, error, smallest=smallest, rule="within") for sign in (1, -1)]
-    assert within[0] == within[1]
-
-
-def test_conditions_combine():
-    assert claims.combine(["holds", "holds"]) == "holds"
-    assert claims.combine(["fails"]) == "fails"
-    assert claims.combine(["holds", "fails", "undecided"]) == "conditional"
-    assert claims.combine(["holds", "undecided"]) == "undecided"
-
-
-def test_claim_record_and_faces():
-    out = show.claim("c", "S & T", source="key2000word", effect={"a": 2.0, "b": 0.0}, error={"a": 0.1, "b": 0.1},
-                     smallest=1, rule="above", unit="pt", seeds=8)  # fmt: skip
-    record = out.data["application/vnd.adaptive-training.claim+json"]
-    assert record["verdict"] == "conditional" and [c["verdict"] for c in record["conditions"]] == ["holds", "fails"]
-    assert 'class="claim claim-conditional" id="claim-c"' in html(out) and "S &amp; T" in html(out)
-    assert "a: 2.00 ± 0.10 pt — holds" in repr(out)
-    json.dumps(record)
-
-
 REFUSALS = {
     "figure: alt must": lambda: show.figure(draw(1), caption="c", alt=" "),
     "slider: values must hold 2 to 24": lambda: show.slider(draw, [1], label="l", alt="a"),
@@ -135,12 +95,6 @@ REFUSALS = {
     "table: rows must hold": lambda: show.table({}, columns=["x"]),
     "measured: values must hold >= 2": lambda: show.measured([1.0]),
     "source: obj": lambda: show.source(len),
-    "verdict: rule must be one of 'above', 'below'": lambda: claims.verdict(1, 1, smallest=1, rule="up"),
-    "verdict: error must be a finite number >= 0": lambda: claims.verdict(1, -1, smallest=1, rule="above"),
-    "verdict: effect must be a finite number": lambda: claims.verdict(float("nan"), 1, smallest=1, rule="above"),
-    "claim: error must name the conditions": lambda: show.claim(
-        "c", "s", source="k", effect={"a": 1.0}, error={"b": 1.0}, smallest=1, rule="above", seeds=2
-    ),
 }
 
 
@@ -148,50 +102,6 @@ REFUSALS = {
 def test_refusals(message):
     with pytest.raises(ValueError, match=re.escape(message)):
         REFUSALS[message]()
-
-
-def test_a_claim_takes_samples():
-    apart = Samples({"wide": [1.0, 2.0, 3.0], "deep": [0.0, 0.1, 0.2]}, [3, 4, 5])
-    taken = show.claim("c", "s", source="k", samples=apart, smallest=0.5, rule="above", unit="pt")
-    given = show.claim("c", "s", source="k", effect=apart.means, error=apart.errors, seeds=3, smallest=0.5,
-                       rule="above", unit="pt")  # fmt: skip
-    assert taken.data == given.data
-    parts = {"of width": apart["wide"], "of depth": apart["deep"]}
-    labels = show.claim("c", "s", source="k", samples=parts, smallest=0.5, rule="above")
-    assert "of width: 2.0 ± 0.6" in repr(labels)
-    alone = show.claim("c", "s", source="k", samples=apart["wide"] - apart["deep"], smallest=0.5, rule="above")
-    assert "1.9 ± 0.5 — holds" in repr(alone)
-    assert show.measured(apart["wide"]) == show.measured([1.0, 2.0, 3.0])
-
-
-def test_a_claim_takes_estimates_and_counts_of_several_sizes():
-    few, many = Samples([1.0, 2.0, 4.0], range(3)), Samples([1.0, 2.0, 3.0, 5.0], range(4))
-    ratio = few.jackknife(lambda x: x[0].square().mean() / x[0].mean())
-    taken = show.claim("c", "s", source="k", samples={"few": ratio, "many": many}, smallest=0.5, rule="above")
-    assert "3 to 4 independent runs" in html(taken) and f"few: {rounded(ratio.value, ratio.error)[0]}" in repr(taken)
-    assert "3 independent runs" in html(show.claim("c", "s", source="k", samples=ratio, smallest=0.5, rule="above"))
-
-
-def test_a_claim_refuses_samples_it_cannot_judge():
-    two = Samples({"a": [1.0, 2.0], "b": [1.0, 2.0]}, [0, 1])
-    for samples, rule in (
-        (Samples([1.0, 2.0], [0, 1], edge=("lr",)), "tuned inside their grid.*got the edge of lr"),
-        ({"a": two}, "of one condition each"),
-        (Samples([1.0, 2.0], [0, 1], edge=("lr",)).jackknife(torch.mean), "tuned inside their grid"),
-        ([1.0, 2.0], "must be Samples or an Estimate, or such by condition"),
-        ({"": two["a"]}, "must be Samples or an Estimate, or such by condition"),
-        ({}, "must be Samples or an Estimate, or such by condition"),
-    ):
-        with pytest.raises(ValueError, match=f"claim: samples must be .*{rule.removeprefix('must be ')}"):
-            show.claim("c", "s", source="k", samples=samples, smallest=0.5, rule="above")
-    with pytest.raises(ValueError, match="claim: effect, error and seeds must be left out beside samples"):
-        show.claim("c", "s", source="k", samples=two, effect=1.0, smallest=0.5, rule="above")
-
-
-def claimed(**changed):
-    options = {"source": "k", "effect": 1.0, "error": 0.1, "smallest": 0.5, "rule": "above", **changed}
-    options.setdefault("seeds", 2)
-    return show.claim(options.pop("name", "n"), "s", **options)
 
 
 LOOK_ALIKES = {
@@ -212,12 +122,6 @@ LOOK_ALIKES = {
     "slider: alt must be a non-empty text, got ' '": lambda: show.slider(draw, [1, 2], label="l", alt=" "),
     "predict: choices must be 2 to 6 different answers, got 'ab'": lambda: show.predict("p", "q", "ab"),
     "predict: choices must be 2 to 6 different answers, got {": lambda: show.predict("p", "q", {"a", "b"}),
-    "combine: verdicts must be a list of one or more, got 'holds'": lambda: claims.combine("holds"),
-    "combine: each of verdicts must be one of 'holds', 'fails'": lambda: claims.combine(["hold"]),
-    "claim: seeds must be an integer >= 1, got 0": lambda: claimed(seeds=0),
-    "claim: name must be of letters, digits and hyphens": lambda: claimed(name='a" onclick="b'),
-    "verdict: effect must be a finite number, got '1'": lambda: claimed(effect="1"),
-    "verdict: rule must be one of": lambda: claimed(rule=["above"]),
 }
 
 
@@ -232,8 +136,6 @@ def test_numbers_are_shown_as_they_are():
     assert rounded(-0.001, 0.1)[0] == "0.00"
     assert "<td>1234567</td><td>1.5</td>" in html(show.table({"a": [1234567, 1.5]}, columns=["", "x"]))
     assert html(show.table({"a": [1, 2]}, columns=["", "x"])).count('<th scope="col">') == 2
-    faces = claimed(effect=torch.tensor(1.0), smallest=torch.tensor(0.5)).data
-    assert '"smallest": 0.5' in json.dumps(faces)
 
 
 def test_a_slider_s_texts_cannot_close_its_script_and_its_frames_are_taken_at_once():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import reprlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -18,10 +19,23 @@ __all__ = ["Estimate"]
 Statistic = Callable[[Tensor], Any]  # (conditions, replicates), float64, to one number
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """What the BCa interval of a statistic is made of; called with a tail, its ends."""
+
+    value: float
+    draws: tuple[float, ...] = field(repr=False)
+    left_out: tuple[float, ...] = field(repr=False)
+
+    def __call__(self, tail: float) -> tuple[float, float]:
+        draws, left_out = (torch.tensor(part, dtype=torch.float64) for part in (self.draws, self.left_out))
+        return accelerated(self.value, draws, left_out, tail)
+
+
 class Estimate(NamedTuple):
     """A statistic of all replicates, its standard error, the ends of its interval; of how many independent units.
 
-    `edge` is that of the samples.
+    `edge` is that of the samples; `ends` gives the interval of another confidence, None: Student's.
     """
 
     value: float
@@ -30,6 +44,16 @@ class Estimate(NamedTuple):
     high: float
     count: int
     edge: tuple[str, ...] = ()
+    ends: Resampled | None = None
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """(low, high) at this confidence, of the same kind as the one it was made with.
+
+        Raises:
+            ValueError: confidence outside (0, 1).
+        """
+        tail = tail_of("interval", confidence)
+        return self.ends(tail) if self.ends else around(self.value, self.error, self.count, tail)
 
 
 def exact(true: int, total: int, tail: float) -> tuple[float, float]:

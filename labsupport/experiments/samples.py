@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from labsupport.experiments.intervals import Estimate, Statistic, accelerated, around, evaluated, exact, tail_of
+from labsupport.experiments.intervals import Estimate, Resampled, Statistic, around, evaluated, exact, tail_of
 from labsupport.experiments.reading import elementwise, read_axes, read_column, read_labels, read_seeds
 from labsupport.values import check_choice, check_count, check_generator, check_number
 
@@ -186,8 +186,9 @@ class Samples:
         for _ in range(num_draws):
             drawn = torch.randint(self.count, (self.count,), generator=generator, device=generator.device).tolist()
             draws.append(evaluated("bootstrap", statistic, data[:, torch.cat([members[unit] for unit in drawn])]))
-        draws = torch.tensor(draws, dtype=torch.float64)
-        return Estimate(value, float(draws.std()), *accelerated(value, draws, left_out, tail), self.count, self.edge)
+        ends = Resampled(value, tuple(draws), tuple(left_out.tolist()))
+        error = float(torch.tensor(draws, dtype=torch.float64).std())
+        return Estimate(value, error, *ends(tail), self.count, self.edge, ends)
 
     def _only(self, asked: str) -> str:
         if len(self.values) > 1:

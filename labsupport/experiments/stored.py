@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TextIO
 
-from labsupport.experiments.recipes import Recipe, key, rooms
+from labsupport.experiments import claims
+from labsupport.experiments.recipes import Recipe, key, name_of, rooms
 
 __all__ = []  # tables alone uses them
 
@@ -14,7 +15,7 @@ HEAD = ("recipe", "recipe_sha256", "rows_sha256", "rooms")
 
 
 def read(path: Path) -> tuple[dict, list[dict]]:
-    """The head (checksums) and the rows of a table.
+    """The head (checksums, and hashes of claims) and the rows of a table.
 
     Raises:
         ValueError: it is no table, or its rows are not those that were written.
@@ -22,6 +23,7 @@ def read(path: Path) -> tuple[dict, list[dict]]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         rows, head = content["rows"], {name: content[name] for name in HEAD}
+        head["claims"] = content.get("claims", {})
         found = _digest(rows)
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"load: table must be JSON with rows and checksums, got {path} ({error})") from error
@@ -55,8 +57,9 @@ def take_up(partial: Path, held: Recipe) -> tuple[dict, dict[str, dict]]:
 
 
 def head_of(held: Recipe) -> dict:
-    """What a table notes of its recipe, as both are now."""
-    return {"recipe": held.path.name, "recipe_sha256": held.sha256, "rooms": rooms(held.text)}
+    """What a table notes of its recipe and of the claims that are tested with it, as they are now."""
+    noted = {"recipe": held.path.name, "recipe_sha256": held.sha256, "rooms": rooms(held.text)}
+    return noted | {"claims": claims.hashes(name_of(held.path))}
 
 
 def append(rows: TextIO, row: dict) -> None:

@@ -9,7 +9,8 @@ A recipe is a Python file `chapters/<topic>/tables/<name>.py` that defines
 `make table NAME=<topic>/<name>` runs the cases that are still missing, with JOBS=2 two at a time. Each finished row is
 on disk before the next is waited for, so the work can be interrupted, killed and taken up again; a case that fails is
 named at the end, and the others are kept. The result, `<name>.json` beside the recipe, notes checksums of its rows, of
-the recipe and of the functions of labsupport that the recipe names. `load` refuses a table that was changed by hand or
+the recipe and of the functions of labsupport that the recipe names, and the hashes under which the claims that it tests
+were registered (see `experiments.claims`). `load` refuses a table that was changed by hand or
 whose recipe does something else by now, and warns where one of these functions does. CHECK=1 then runs two cases again,
 compares them and notes the new checksums. To make a table from nothing, delete it first.
 
@@ -26,7 +27,7 @@ from types import ModuleType
 
 from tqdm.auto import tqdm
 
-from labsupport.experiments import agreement, recipes, stored, workers
+from labsupport.experiments import agreement, claims, recipes, stored, workers
 from labsupport.experiments.rounding import rounded
 
 __all__ = ["check", "load", "main", "make", "recipe", "rounded"]
@@ -76,8 +77,8 @@ def make(name: str | Path, *, executor: Executor | None = None, progress: bool =
     Returns:
         The table's path, `<name>.json` beside the recipe.
     Raises:
-        ValueError: the recipe is not there, lacks a part or repeats a case, before the work; a case failed or a worker
-            was killed, after it: finished rows are kept.
+        ValueError: the recipe is not there, lacks a part or repeats a case, or a claim that the old table was made for
+            was changed silently, before the work; a case failed or a worker was killed, after it: rows are kept.
     """
     path = recipes.find("make", name, ".py")
     table, partial = path.with_suffix(".json"), path.with_suffix(".partial.jsonl")
@@ -85,6 +86,8 @@ def make(name: str | Path, *, executor: Executor | None = None, progress: bool =
         return table
     held = recipes.read(path)
     cases = recipes.cases(held)
+    if table.exists():
+        _refuse_laundered(table)
     head, done = stored.take_up(partial, held)
     with partial.open("a", encoding="utf-8", newline="\n") as rows:
 
@@ -119,7 +122,7 @@ def check(name: str | Path, *, executor: Executor | None = None, progress: bool 
     """
     path = recipes.find("check", name, ".py")
     table = recipes.find("check", path.with_suffix(".json"), ".json")
-    held, (_, rows) = recipes.read(path), stored.read(table)
+    held, (head, rows) = recipes.read(path), stored.read(table)
     cases = recipes.cases(held)
     if len(rows) != len(cases) or not all(map(stored.begins_with, rows, cases)):
         raise ValueError(
@@ -135,7 +138,7 @@ def check(name: str | Path, *, executor: Executor | None = None, progress: bool 
     for case, row in ((cases[0], rows[0]), (cases[-1], rows[-1])):
         old = {column: value for column, value in row.items() if column not in case}
         agreement.compare(case, old, found[recipes.key(case)], tolerance)
-    stored.write(table, stored.head_of(held), rows)
+    stored.write(table, stored.head_of(held) | {"claims": head["claims"]}, rows)
     return table
 
 
@@ -174,6 +177,19 @@ def _check_recipe(table: Path, head: dict) -> None:
             f"load: table must come from the recipe beside it, got {table}, but {path.name} was changed since; make it "
             f"again, or show that it comes to the same: `make table NAME={recipes.name_of(path)} CHECK=1`"
         )
+
+
+def _refuse_laundered(table: Path) -> None:
+    """A table is not made anew while the claims it was made for are others, unless their history says so."""
+    try:
+        noted = stored.read(table)[0]["claims"]
+    except (ValueError, OSError):
+        return
+    known = claims.registry(recipes.chapters())
+    tested = noted | {
+        name: noted.get(name, claims.UNREGISTERED) for name in claims.hashes(recipes.name_of(table), known)
+    }
+    claims.refuse_changed({name: {"hash": short} for name, short in tested.items()}, known)
 
 
 def _is_current(table: Path) -> bool:

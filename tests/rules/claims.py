@@ -1,11 +1,12 @@
 """Rules on claims and on the files derived from claims and front matter."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from book import ledger, plan
-from labsupport.show.claims import combine, verdict
+from labsupport.experiments import claims
+from labsupport.experiments.verdicts import combine, confidences, verdict
 
 from .model import Book
 
@@ -23,32 +24,66 @@ def _number(text: object) -> float:
 
 
 def verdicts_are_computed(book: Book) -> list[str]:
-    """Each stored verdict is what the rule says of the stored effects and errors."""
+    """Each stored verdict is what the rule says of the stored interval, at the confidence that the rule asks for."""
     found = []
     for cell, claim in _claims(book):
-        said = []
+        always, side = "always" in claim["rule"].split(), claim["rule"].split()[-1]
+        deciding = [part for part in claim["conditions"] if part["decides"]]
         for part in claim["conditions"]:
-            effect, error = _number(part["effect"]), _number(part["error"])
-            said.append(verdict(effect, error, smallest=float(claim["smallest"]), rule=claim["rule"]))
-            if said[-1] != part["verdict"]:
-                where = f"{cell.where}: claim {claim['name']!r}, {part['label'] or 'its effect'}"
-                found.append(f"{where}: stored {part['verdict']!r}, the rule says {said[-1]!r}")
-        if combine(said) != claim["verdict"]:
-            stored = f"stored {claim['verdict']!r}, its conditions say {combine(said)!r}"
-            found.append(f"{cell.where}: claim {claim['name']!r}: {stored}")
+            said = verdict(_number(part["low"]), _number(part["high"]), delta=claim["delta"], side=side)
+            said = "undecided" if always and (said, part["verdict"]) == ("fails", "undecided") else said
+            where = f"{cell.where}: claim {claim['name']!r}, {part['label'] or 'its effect'}"
+            if said != part["verdict"]:
+                found.append(f"{where}: stored {part['verdict']!r}, the rule says {said!r}")
+            asked = confidences(len(deciding) if part["decides"] else 1, always=always)[said == "fails"]
+            if part["confidence"] != f"{100 * asked:.4g}":
+                found.append(f"{where}: judged by an interval of {part['confidence']} %, not of {100 * asked:.4g} %")
+        said = combine([part["verdict"] for part in deciding], always=always)
+        if said != claim["verdict"]:
+            found.append(
+                f"{cell.where}: claim {claim['name']!r}: stored {claim['verdict']!r}, its conditions say {said!r}"
+            )
+    return found
+
+
+def claims_are_registered(book: Book) -> list[str]:
+    """Each claim stands in its chapter's claims.yml as it is shown, and each entry there on one page of the chapter."""
+    try:
+        known = {path.parent.name: claims.read(path) for path in sorted((book.root / "chapters").glob("*/claims.yml"))}
+        claims.registry(book.root / "chapters")
+    except ValueError as error:
+        return [f"chapters/*/claims.yml: {error}"]
+    found, shown = [], Counter()
+    for cell, claim in _claims(book):
+        topic = cell.where.removeprefix("chapters/").split("/")[0]
+        entry = known.get(topic, {}).get(claim["name"])
+        shown[topic, claim["name"]] += 1
+        if entry is None:
+            found.append(f"{cell.where}: claim {claim['name']!r} is not in chapters/{topic}/claims.yml")
+            continue
+        told = {field: getattr(entry, field) for field in ("statement", "source", "scope", "delta", "hash", "tuned")}
+        if told != {field: claim[field] for field in told}:
+            found.append(f"{cell.where}: claim {claim['name']!r} was shown under another entry: run the page again")
+        try:
+            claims.refuse_changed({claim["name"]: claim}, known[topic])
+        except ValueError as error:
+            found.append(f"{cell.where}: {error}")
+    for topic, entries in known.items():
+        for name in entries:
+            if shown[topic, name] != 1:
+                found.append(f"chapters/{topic}/claims.yml: {name!r} is shown {shown[topic, name]} times, not once")
     return found
 
 
 def claims_are_sourced(book: Book) -> list[str]:
-    """Each claim has a name of its own, a source in references.bib, and its cell is checked."""
-    found, homes = [], defaultdict(list)
+    """Each claim has a source in references.bib, and its cell is checked."""
+    found = []
     for cell, claim in _claims(book):
-        homes[claim["name"]].append(cell.where)
         if claim["source"] not in book.sources:
             found.append(f"{cell.where}: claim {claim['name']!r}: {claim['source']!r} is not in references.bib")
         if not getattr(cell, "is_checked", False):
             found.append(f"{cell.where}: claim {claim['name']!r} stands in a cell without # NBVAL_CHECK_OUTPUT")
-    return found + [f"{w[1]}: claim {name!r} is made in {w[0]} already" for name, w in homes.items() if len(w) > 1]
+    return found
 
 
 def _stale(book: Book, derived: Callable[[Path], dict[Path, str]]) -> list[str]:

@@ -5,8 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import yaml
 
 from book import exercises, ledger, pages, plan
+from labsupport.experiments import Samples, claims
+from labsupport.experiments.judging import judge
+from labsupport.show.claims import record
 
 from .model import Book
 
@@ -66,7 +70,7 @@ Another cell.
 
 ```{{code-cell}} ipython3
 # NBVAL_CHECK_OUTPUT
-show.claim("{name}-leads-down", "A pass leads down.", source="rolle1691", effect=1.5, error=0.1)
+show.claim("{name}-leads-down", samples=walks)
 ```
 
 :::{{figure}} pass.svg
@@ -119,7 +123,23 @@ checks.t.{name}({name})
 ```
 """
 NAMES = ("keep", "double", "triple")
+CLAIM = """\
+{name}-leads-down:
+  statement: A pass leads down.
+  words: source
+  source: rolle1691
+  place: chapter 1
+  scope: passes between two hills
+  effect: metres down less metres up
+  unit: m
+  rule: above
+  delta: 1
+  replicate: the pass
+  count: 16
+  tuned: nothing
+"""
 FILES = {
+    "chapters/t/claims.yml": CLAIM.format(name="first") + CLAIM.format(name="second"),
     "_toc.yml": "format: jb-book\nroot: chapters/welcome\nchapters:\n"
     + "".join(
         f"- file: chapters/{name}\n"
@@ -164,12 +184,10 @@ def checks() -> dict[str, Check]:
 def outputs(source: str) -> list[nbformat.NotebookNode]:
     """What a cell of the example would have left."""
     if "show.claim" in source:
-        condition = {"label": "", "effect": "1.50", "error": "0.10", "verdict": "holds"}
-        claim = {
-            "name": source.split('"')[1], "statement": "A pass leads down.", "source": "rolle1691", "rule": "above",
-            "smallest": 1, "unit": "m", "seeds": 16, "conditions": [condition], "verdict": "holds",
-        }  # fmt: skip
-        return [nbformat.v4.new_output("display_data", {ledger.CLAIM: claim, "text/plain": "holds, 1.50 ± 0.10"})]
+        name = source.split('"')[1]
+        entry = claims.parsed(yaml.safe_load(CLAIM.format(name=name.split("-")[0])))[name]
+        shown = record(entry, judge(entry, Samples([1.0, 2.0] * 8, range(16))))
+        return [nbformat.v4.new_output("display_data", {ledger.CLAIM: shown, "text/plain": "holds, 1.50 ± 0.13"})]
     shown = {
         "show.slider": {"text/html": '<figure><img alt="A line" src="data:image/png;base64,AAAA"></figure>'},
         "show.predict": {"text/html": "<style>p { margin: 0.123em; }</style><p>Where does it lead?</p>"},
