@@ -14,7 +14,7 @@ from torch import Tensor
 
 from labsupport.values import check_number
 
-__all__ = ["Estimate"]
+__all__ = ["Estimate", "Resampled"]
 
 Statistic = Callable[[Tensor], Any]  # (conditions, replicates), float64, to one number
 
