@@ -172,7 +172,7 @@ def _same_units(got: Any, right: Network) -> bool:
     for w1, b1, w2 in (map(as_tensor, got), right):
         columns = torch.cat([w1, b1[:, None], w2.mT], 1)
         rows.append(columns[sorted(range(len(columns)), key=lambda i: columns[i].tolist())])
-    return exactly(rows[0], rows[1]) and all(as_tensor(part).dtype == right[0].dtype for part in got)
+    return exactly(rows[0], rows[1]) and all(as_tensor(a).dtype == b.dtype for a, b in zip(got, right, strict=True))
 
 
 @check(
