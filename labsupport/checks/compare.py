@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Raised", "as_tensor", "close", "copied", "described", "difference", "exactly", "texts", "unchanged"]
+__all__ = ["Raised", "as_tensor", "close", "copied", "described", "difference", "dtypes", "exactly", "texts", "unchanged"]
 
 DIGITS = (3, 4, 6, 9, 13, 17)
 
@@ -86,12 +86,19 @@ def close(got: Any, right: Any, *, rtol: float = 1e-4, atol: float = 1e-6, dtype
     a, b = a.reshape(b.shape).double(), b.double()
     finite = b[b.isfinite()]
     size = float(finite.abs().max()) if finite.numel() else 0.0
-    return torch.allclose(a, b, rtol=rtol, atol=atol + rtol / 10 * size)
+    return torch.allclose(a, b, rtol=rtol, atol=atol + rtol / 10 * size, equal_nan=True)
 
 
 def exactly(got: Any, right: Any) -> bool:
     """As `close`, to ten digits and in the dtype of `right`: for exercises whose text asks for a dtype."""
     return close(got, right, rtol=1e-10, atol=1e-12, dtype=True)
+
+
+def dtypes(value: Any) -> list[torch.dtype]:
+    """The dtype of each tensor or array in an answer."""
+    if isinstance(value, list | tuple):
+        return [dtype for part in value for dtype in dtypes(part)]
+    return [as_tensor(value).dtype] if isinstance(value, Tensor | np.ndarray) else []
 
 
 def described(value: Any) -> str:
@@ -115,6 +122,8 @@ def difference(got: Any, right: Any) -> tuple[str, str, str] | None:
         return ("", repr(right), repr(got)) if isinstance(got, str) else None
     if isinstance(right, list | tuple):
         parts = _parts(got, right)
+        if parts is None and isinstance(got, type(right)) and all(isinstance(part, int | float) for part in right):
+            return "", repr(right), repr(got)
         found = parts and [(i, difference(a, b)) for i, (a, b) in enumerate(zip(parts, right)) if not close(a, b)]
         if not found or found[0][1] is None:
             return None

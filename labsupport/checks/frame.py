@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from labsupport.checks.compare import Raised, close, copied, described, difference, unchanged
+from labsupport.checks.compare import Raised, close, copied, described, difference, dtypes, unchanged
 from labsupport.counters import seeded
 from labsupport.values import check_count
 
@@ -110,7 +110,7 @@ class Check:
             for name, wrong in self.wrong.items():
                 if all(alike(case.got, _outcome(wrong, copied(case.args))) for case in cases):
                     return self._placed(bad) + self.messages.get(name, _unlike(bad, self.returns))
-        return self._placed(bad) + _unlike(bad, self.returns)
+        return (self._placed(bad) + _unlike(bad, self.returns)).strip()
 
     def _alike(self, got: Any, right: Any) -> bool:
         if isinstance(got, Raised) or isinstance(right, Raised):
@@ -206,12 +206,14 @@ def _unlike(case: Case, returns: str | None) -> str:
     if isinstance(got, Raised):
         return f"It raised {got.kind}: {got.text}"
     if close(got, right):
-        return "Right to a few digits only, or in another dtype: the text asks for the dtype of what is given."
+        pairs = zip(dtypes(got), dtypes(right))
+        other = next((f"Right, but in {a}: asked for is {b}." for a, b in pairs if a != b), None)
+        return other or "Right to a few digits only: compute in the dtype of what is given."
     found = difference(got, right)
     if found is None:
         return f"Return {returns or described(right)}; you returned {described(got)}."
     if not case.label and all(map(_is_plain, case.args)):
-        return "Compare both by hand."
+        return ""
     return f"{found[0] or 'the answer'} should be {found[1]}; you found {found[2]}."
 
 
