@@ -8,7 +8,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Raised", "as_tensor", "close", "copied", "described", "difference", "dtypes", "exactly", "texts", "unchanged"]
+__all__ = [
+    "Raised",
+    "as_tensor",
+    "close",
+    "copied",
+    "described",
+    "difference",
+    "dtypes",
+    "exactly",
+    "texts",
+    "unchanged",
+]
 
 DIGITS = (3, 4, 6, 9, 13, 17)
 
@@ -21,7 +32,7 @@ class Raised(NamedTuple):
 
 
 def copied(value: Any) -> Any:
-    """A copy to hand in: tensors, arrays and containers are new, everything else (functions, generators) is as it is."""
+    """A copy to hand in: tensors, arrays and containers are new, functions and generators stay as they are."""
     if isinstance(value, Tensor):
         return value.clone()
     if isinstance(value, np.ndarray):

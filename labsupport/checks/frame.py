@@ -205,10 +205,11 @@ def _unlike(case: Case, returns: str | None) -> str:
     got, right = case.got, case.right
     if isinstance(got, Raised):
         return f"It raised {got.kind}: {got.text}"
+    other = next(((a, b) for a, b in zip(dtypes(got), dtypes(right)) if a != b), None)
+    if other and close(got, right, rtol=1e-2):
+        return f"Right, but in {other[0]}: asked for is {other[1]}."
     if close(got, right):
-        pairs = zip(dtypes(got), dtypes(right))
-        other = next((f"Right, but in {a}: asked for is {b}." for a, b in pairs if a != b), None)
-        return other or "Right to a few digits only: compute in the dtype of what is given."
+        return "Right to a few digits only: compute in the dtype of what is given."
     found = difference(got, right)
     if found is None:
         return f"Return {returns or described(right)}; you returned {described(got)}."

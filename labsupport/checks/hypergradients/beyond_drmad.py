@@ -114,7 +114,8 @@ def _trainings(generator: torch.Generator) -> list[tuple]:
         (2000, 100, 0.25),
     ]  # fmt: skip
     drawn = [(whole(generator, 1, 2000), whole(generator, 3, 2000), whole(generator, 0, 9) / 10) for _ in range(60)]
-    return telling + [(steps, copies // (1 + copies % 9), momentum) for steps, copies, momentum in drawn]
+    tight = [(steps, _checkpoints(steps) - 1, 0.0) for steps, _, _ in drawn[:5] if steps > 20]
+    return telling + tight + [(steps, copies // (1 + copies % 9), momentum) for steps, copies, momentum in drawn]
 
 
 @check(

@@ -95,7 +95,7 @@ def _from_the_first(logs: Tensor, slope: Slope, size: float, num_steps: int) -> 
 
 
 def _pixels(generator: torch.Generator) -> list[tuple]:
-    drawn = normal(generator, 12, 8)
+    drawn = normal(generator, 12, 24)
 
     def slope(at: Tensor, k: int) -> Tensor:
         found = at.tanh() + 2 * drawn[1 + k].to(at) + 0.1 * (math.pi + k)

@@ -108,7 +108,9 @@ def _powers(first: float, hidden: float, last: float) -> Callable[[str, int, int
 def _widths(generator: torch.Generator) -> list[tuple]:
     base = whole(generator, 16, 64)
     return [
-        (layer, width, base) for width in (base, base * whole(generator, 2, 8)) for layer in ("input", "hidden", "output")
+        (layer, width, base)
+        for width in (base, base * whole(generator, 2, 8))
+        for layer in ("input", "hidden", "output")
     ]
 
 

@@ -49,9 +49,7 @@ def _zeros(generator: torch.Generator) -> list[tuple]:
             "Behind the zero layer all units stand at 0, where the slope is 0.",
         ),
         "last layer forgotten": (
-            lambda zeros, num_layers, slope: (
-                math.inf if len(zeros) > 1 or (zeros and slope == 0) else 1 + len(zeros)
-            ),
+            lambda zeros, num_layers, slope: math.inf if len(zeros) > 1 or (zeros and slope == 0) else 1 + len(zeros),
             "No activation comes after the last layer, so the slope does not matter.",
         ),
     },

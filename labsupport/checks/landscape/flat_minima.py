@@ -62,8 +62,9 @@ def _layers(generator: torch.Generator) -> dict[str, tuple]:
             "you add up the curvatures alone: multiply a layer by 2 and its curvatures fall by 4. Use the weights.",
         ),
         "one length for all layers": (
-            lambda weights, curvatures: sum(float(w.square().sum()) for w in weights)
-            * sum(float(h.sum()) for h in curvatures),
+            lambda weights, curvatures: (
+                sum(float(w.square().sum()) for w in weights) * sum(float(h.sum()) for h in curvatures)
+            ),
             "one length for all layers moves when a layer grows and the next one shrinks: pair weights and curvatures.",
         ),
         "one length for each layer": (
@@ -117,9 +118,7 @@ def _bowl(theta: Tensor) -> Tensor:
             "The step uphill must have length r, whatever the gradient's: divide by its norm.",
         ),
         "adds both gradients": (
-            lambda gradient, theta, lr, radius: (
-                theta - lr * (gradient(theta) + gradient(_up(gradient, theta, radius)))
-            ),
+            lambda gradient, theta, lr, radius: theta - lr * (gradient(theta) + gradient(_up(gradient, theta, radius))),
             "You apply two gradients. The first only shows the way up; only the second is applied.",
         ),
     },
