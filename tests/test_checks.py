@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from book_rules_solutions import solutions
+from stored_solutions import solutions
 
 from labsupport import checks
 from labsupport.checks import compare, frame

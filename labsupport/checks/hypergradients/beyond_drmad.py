@@ -41,33 +41,21 @@ def _end(generator: torch.Generator) -> list[tuple]:
     returns="λ̄ alone, one number for each hyperparameter: the second of the two products",
     wrong={
         "uphill": (lambda w, p, n, lr: -_implicit(w, p, n, lr), "The sign is the other one: dw/dλ = −H⁻¹ ∂λ∇L."),
-        "rate in front forgotten": (
-            lambda w, p, n, lr: _implicit(w, p, n, lr) / lr,
-            "The sum stands for H⁻¹ / η: multiply it by the rate.",
-        ),
+        "rate in front forgotten": (lambda w, p, n, lr: _implicit(w, p, n, lr) / lr,
+            "The sum stands for H⁻¹ / η: multiply it by the rate."),
         "last term alone": (_last, "You use the last term (I − ηH)ʲ alone: the inverse is the sum of them all."),
-        "grows": (
-            lambda w, p, n, lr: _implicit(w, p, n, lr, rate=-lr),
-            "Your terms grow: each is the one before times I − ηH, not I + ηH.",
-        ),
-        "rate inside forgotten": (
-            lambda w, p, n, lr: _implicit(w, p, n, lr, rate=1.0),
-            "Your terms are multiplied by I − H: the rate belongs inside as well.",
-        ),
-        "one term too few": (
-            lambda w, p, n, lr: _implicit(w, p, n - 1, lr),
-            "You stop one term early: num_terms of them come after the first, w̄ itself.",
-        ),
-        "one term too many": (
-            lambda w, p, n, lr: _implicit(w, p, n + 1, lr),
-            "You take one term too many: num_terms of them come after the first, w̄ itself.",
-        ),
-        "no inverse": (
-            lambda w, p, n, lr: p(-w)[1],
-            "You leave H⁻¹ out: that is the direction of one step back, whatever its length.",
-        ),
+        "grows": (lambda w, p, n, lr: _implicit(w, p, n, lr, rate=-lr),
+            "Your terms grow: each is the one before times I − ηH, not I + ηH."),
+        "rate inside forgotten": (lambda w, p, n, lr: _implicit(w, p, n, lr, rate=1.0),
+            "Your terms are multiplied by I − H: the rate belongs inside as well."),
+        "one term too few": (lambda w, p, n, lr: _implicit(w, p, n - 1, lr),
+            "You stop one term early: num_terms of them come after the first, w̄ itself."),
+        "one term too many": (lambda w, p, n, lr: _implicit(w, p, n + 1, lr),
+            "You take one term too many: num_terms of them come after the first, w̄ itself."),
+        "no inverse": (lambda w, p, n, lr: p(-w)[1],
+            "You leave H⁻¹ out: that is the direction of one step back, whatever its length."),
     },
-)
+)  # fmt: skip
 def implicit_hypergradient(answer: Callable, generator: torch.Generator) -> str | None:
     """`implicit_hypergradient(w_bar, products, num_terms, lr)`: λ̄ by the Neumann series at the end of training."""
 
@@ -125,27 +113,19 @@ def _trainings(generator: torch.Generator) -> list[tuple]:
     wrong={
         "always the smallest": (_smallest, "What fits as a whole is `stored`: that trains once, the other two twice."),
         "never none": (_never_none, "Where the copies are too few for any exact method, the answer is `none`."),
-        "undoes momentum 0": (
-            lambda T, c, rho: _chosen(T, c, rho, reversible=_forgetful),
-            "At momentum 0 no step can be undone, so `reversible` is out, whatever it would cost.",
-        ),
-        "velocities forgotten": (
-            lambda T, c, rho: _chosen(T, c, rho, checkpoints=lambda n: _checkpoints(n, each=1)),
-            "Checkpoints keep velocities too, two copies for each piece but the last.",
-        ),
+        "undoes momentum 0": (lambda T, c, rho: _chosen(T, c, rho, reversible=_forgetful),
+            "At momentum 0 no step can be undone, so `reversible` is out, whatever it would cost."),
+        "velocities forgotten": (lambda T, c, rho: _chosen(T, c, rho, checkpoints=lambda n: _checkpoints(n, each=1)),
+            "Checkpoints keep velocities too, two copies for each piece but the last."),
         "pieces of ten": (
             lambda T, c, rho: _chosen(T, c, rho, checkpoints=lambda n: _checkpoints(n, length=min(n, 10))),
-            "Choose the piece's length: the fewest copies take pieces of about √(2T) steps.",
-        ),
-        "256 bits a number": (
-            lambda T, c, rho: _chosen(T, c, rho, reversible=lambda n, r: _reversible(n, r, word=256)),
-            "A copy has 32 bits for each weight: divide the bits of a weight by 32.",
-        ),
+            "Choose the piece's length: the fewest copies take pieces of about √(2T) steps."),
+        "256 bits a number": (lambda T, c, rho: _chosen(T, c, rho, reversible=lambda n, r: _reversible(n, r, word=256)),
+            "A copy has 32 bits for each weight: divide the bits of a weight by 32."),
         "natural logarithm": (
             lambda T, c, rho: _chosen(T, c, rho, reversible=lambda n, r: _reversible(n, r, log=math.log)),
-            "A step at momentum ¼ loses two bits: take the logarithm to base 2.",
-        ),
+            "A step at momentum ¼ loses two bits: take the logarithm to base 2."),
     },
-)
+)  # fmt: skip
 def exact_method(answer: Callable, generator: torch.Generator) -> str | None:
     """`exact_method(num_steps, copies, momentum)`: the exact method that fits with the least work, or "none"."""

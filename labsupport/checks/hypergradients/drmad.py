@@ -54,36 +54,22 @@ def _walk(generator: torch.Generator) -> list[tuple]:
     given=_walk,
     returns="λ̄ alone, a tensor like the weights: here each weight has a coefficient of its own",
     wrong={
-        "from the start to the end": (
-            _line(lambda k, steps: (steps - 1 - k) / steps),
-            "You walk from start to end. Going back begins at the end: k = K − 1 first.",
-        ),
-        "ends exchanged": (
-            lambda start, end, *rest: _line()(end, start, *rest),
-            "At u = 0 the line is at the start and at u = 1 at the end: w = (1 − u)·start + u·end.",
-        ),
-        "stays at the end": (
-            _line(lambda k, steps: 1.0),
-            "Your weights never move: step k of the way back is taken at u = k/K.",
-        ),
-        "begins at the end itself": (
-            _line(lambda k, steps: (k + 1) / steps),
+        "from the start to the end": (_line(lambda k, steps: (steps - 1 - k) / steps),
+            "You walk from start to end. Going back begins at the end: k = K − 1 first."),
+        "ends exchanged": (lambda start, end, *rest: _line()(end, start, *rest),
+            "At u = 0 the line is at the start and at u = 1 at the end: w = (1 − u)·start + u·end."),
+        "stays at the end": (_line(lambda k, steps: 1.0),
+            "Your weights never move: step k of the way back is taken at u = k/K."),
+        "begins at the end itself": (_line(lambda k, steps: (k + 1) / steps),
             "Your places are 1 … 1/K. A step back is taken at the weights *before* the step: u = k/K, the last of "
-            "them 0.",
-        ),
-        "as printed": (
-            _printed,
-            "That is the published pseudo-code: the rate and the adjoint of the velocity are missing.",
-        ),
-        "no momentum": (
-            lambda *given: _line()(*given[:-1], 0.0),
-            "v̄ is lost from step to step: what is left of it, times the momentum, goes on.",
-        ),
-        "stretched to its mean": (
-            lambda *given: _line()(*given) / given[4],
-            "You return the mean over the steps; the contributions add up.",
-        ),
+            "them 0."),
+        "as printed": (_printed,
+            "That is the published pseudo-code: the rate and the adjoint of the velocity are missing."),
+        "no momentum": (lambda *given: _line()(*given[:-1], 0.0),
+            "v̄ is lost from step to step: what is left of it, times the momentum, goes on."),
+        "stretched to its mean": (lambda *given: _line()(*given) / given[4],
+            "You return the mean over the steps; the contributions add up."),
     },
-)
+)  # fmt: skip
 def line_hypergradient(answer: Callable, generator: torch.Generator) -> str | None:
     """`line_hypergradient(start, end, w_bar, products, num_steps, lr, momentum)`: DrMAD's recursion along the line."""

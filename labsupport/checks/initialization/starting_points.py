@@ -24,26 +24,16 @@ def _logit(share: float) -> float:
         *((whole(generator, 5, 205), uniform(generator, 0.1, 0.9)) for _ in range(3)), (20, 0.5), (1, 0.75),
     ],
     wrong={
-        "the lag forgotten": (
-            lambda lag, kept: _logit(kept),
-            "That keeps the share over a single step: each gate takes its share, at every step.",
-        ),
-        "the share forgotten": (
-            lambda lag, kept: math.log(lag),
-            "That is the page's rule of thumb, which keeps about 1/e, not `kept`.",
-        ),
-        "the gate, not its bias": (
-            lambda lag, kept: kept ** (1 / lag),
-            "That is the gate's value. The bias goes through the sigmoid: which b has it as its image?",
-        ),
-        "a logarithm for the logit": (
-            lambda lag, kept: math.log(kept ** (1 / lag)),
-            "A logarithm undoes an exponential; the sigmoid's inverse is another function.",
-        ),
-        "the sign lost": (
-            lambda lag, kept: -_logit(kept ** (1 / lag)),
-            "The sign is lost: such a gate is nearly closed, and forgets at once.",
-        ),
+        "the lag forgotten": (lambda lag, kept: _logit(kept),
+            "That keeps the share over a single step: each gate takes its share, at every step."),
+        "the share forgotten": (lambda lag, kept: math.log(lag),
+            "That is the page's rule of thumb, which keeps about 1/e, not `kept`."),
+        "the gate, not its bias": (lambda lag, kept: kept ** (1 / lag),
+            "That is the gate's value. The bias goes through the sigmoid: which b has it as its image?"),
+        "a logarithm for the logit": (lambda lag, kept: math.log(kept ** (1 / lag)),
+            "A logarithm undoes an exponential; the sigmoid's inverse is another function."),
+        "the sign lost": (lambda lag, kept: -_logit(kept ** (1 / lag)),
+            "The sign is lost: such a gate is nearly closed, and forgets at once."),
     },
 )  # fmt: skip
 def memory_bias(answer: Callable, generator: torch.Generator) -> str | None:
@@ -69,32 +59,20 @@ def _same_sums(got: Any, right: tuple) -> bool:
     returns="two tensors with the shape of the two biases",
     keeps=True,
     wrong={
-        "the colleague's": (
-            lambda one, two, value: (_filled(one, 3, value), _filled(two, 3, value)),
-            "The forget gate's bias has not changed; you set that of the output gate, the last part.",
-        ),
-        "both biases": (
-            lambda one, two, value: (_filled(one, 1, value), _filled(two, 1, value)),
-            "torch adds the two biases: with 1.5 in both, the gate starts with 3. Their sum must be 1.5.",
-        ),
-        "the other bias forgotten": (
-            lambda one, two, value: (_filled(one, 1, value), two.clone()),
-            "The sum of the two biases at the forget gate must be 1.5 for every unit: the other bias is random too.",
-        ),
-        "the first quarter": (
-            lambda one, two, value: (_filled(one, 0, value), _filled(two, 0, 0.0)),
-            "The forget gate's bias has not changed; you set that of the input gate, the first part.",
-        ),
-        "all gates": (
-            lambda one, two, value: (torch.full_like(one, value), torch.zeros_like(two)),
-            "The other three gates have changed too: only the second quarter belongs to the forget gate.",
-        ),
-        "the cell's own part": (
-            lambda one, two, value: (_filled(one, 2, value), _filled(two, 2, 0.0)),
-            "The forget gate's bias has not changed; you set that of the cell, the third part.",
-        ),
+        "the colleague's": (lambda one, two, value: (_filled(one, 3, value), _filled(two, 3, value)),
+            "The forget gate's bias has not changed; you set that of the output gate, the last part."),
+        "both biases": (lambda one, two, value: (_filled(one, 1, value), _filled(two, 1, value)),
+            "torch adds the two biases: with 1.5 in both, the gate starts with 3. Their sum must be 1.5."),
+        "the other bias forgotten": (lambda one, two, value: (_filled(one, 1, value), two.clone()),
+            "The sum of the two biases at the forget gate must be 1.5 for every unit: the other bias is random too."),
+        "the first quarter": (lambda one, two, value: (_filled(one, 0, value), _filled(two, 0, 0.0)),
+            "The forget gate's bias has not changed; you set that of the input gate, the first part."),
+        "all gates": (lambda one, two, value: (torch.full_like(one, value), torch.zeros_like(two)),
+            "The other three gates have changed too: only the second quarter belongs to the forget gate."),
+        "the cell's own part": (lambda one, two, value: (_filled(one, 2, value), _filled(two, 2, 0.0)),
+            "The forget gate's bias has not changed; you set that of the cell, the third part."),
     },
-)
+)  # fmt: skip
 def set_forget_bias(answer: Callable, generator: torch.Generator) -> str | None:
     """`set_forget_bias(bias_ih, bias_hh, value)`: the pair whose sum is `value` at the forget gate, the rest kept."""
 
@@ -122,31 +100,19 @@ def _factor(layer: str, width: int, base: int) -> float:
     truth=_factor,
     given=_widths,
     wrong={
-        "the standard": (
-            _powers(0, 0, 0),
-            "With factors 1 the output moves further, and the input layer's sums less far.",
-        ),
-        "Adam's factors": (
-            _powers(0, -1, -1),
-            "These are Adam's factors. A step of plain descent has the size of the gradient.",
-        ),
-        "one factor instead of two": (
-            _powers(1, 0, -1),
-            "The factor counts twice, in the gradient and in W = f·w. Which f has the right square?",
-        ),
-        "the hidden layer like the output layer": (
-            _powers(0.5, -0.5, -0.5),
-            "The gradient of a hidden sum shrinks like 1/N, and N products add up. What must f do?",
-        ),
-        "the wrong way round": (
-            _powers(-0.5, 0, 0.5),
-            "In the output layer N products that agree add up, and your f makes the step larger still.",
-        ),
-        "the input layer forgotten": (
-            _powers(0, 0, -0.5),
-            "In the input layer 64 products stay 64, but the gradient of a sum shrinks like 1/N. f² must undo it.",
-        ),
+        "the standard": (_powers(0, 0, 0),
+            "With factors 1 the output moves further, and the input layer's sums less far."),
+        "Adam's factors": (_powers(0, -1, -1),
+            "These are Adam's factors. A step of plain descent has the size of the gradient."),
+        "one factor instead of two": (_powers(1, 0, -1),
+            "The factor counts twice, in the gradient and in W = f·w. Which f has the right square?"),
+        "the hidden layer like the output layer": (_powers(0.5, -0.5, -0.5),
+            "The gradient of a hidden sum shrinks like 1/N, and N products add up. What must f do?"),
+        "the wrong way round": (_powers(-0.5, 0, 0.5),
+            "In the output layer N products that agree add up, and your f makes the step larger still."),
+        "the input layer forgotten": (_powers(0, 0, -0.5),
+            "In the input layer 64 products stay 64, but the gradient of a sum shrinks like 1/N. f² must undo it."),
     },
-)
+)  # fmt: skip
 def maximal_update(answer: Callable, generator: torch.Generator) -> str | None:
     """`maximal_update(layer, width, base)`: the factor f in W = f·w that transfers plain descent's learning rate."""

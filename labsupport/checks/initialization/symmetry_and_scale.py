@@ -32,28 +32,19 @@ def _zeros(generator: torch.Generator) -> list[tuple]:
     truth=_first_step,
     given=_zeros,
     wrong={
-        "zero is fatal": (
-            lambda zeros, num_layers, slope: math.inf if zeros else 1,
-            "The zero layer itself has a gradient: its factors are all others.",
-        ),
-        "one step each": (
-            lambda zeros, num_layers, slope: 1 + len(zeros),
-            "Each zero layer waits for another one to let the error through.",
-        ),
-        "zero is harmless": (
-            lambda zeros, num_layers, slope: 1 if len(zeros) < 2 else math.inf,
-            "In step 1 only the zero layer moves: it is a factor of the others' gradients.",
-        ),
-        "slope forgotten": (
-            lambda zeros, num_layers, slope: math.inf if len(zeros) > 1 else 1 + len(zeros),
-            "Behind the zero layer all units stand at 0, where the slope is 0.",
-        ),
+        "zero is fatal": (lambda zeros, num_layers, slope: math.inf if zeros else 1,
+            "The zero layer itself has a gradient: its factors are all others."),
+        "one step each": (lambda zeros, num_layers, slope: 1 + len(zeros),
+            "Each zero layer waits for another one to let the error through."),
+        "zero is harmless": (lambda zeros, num_layers, slope: 1 if len(zeros) < 2 else math.inf,
+            "In step 1 only the zero layer moves: it is a factor of the others' gradients."),
+        "slope forgotten": (lambda zeros, num_layers, slope: math.inf if len(zeros) > 1 else 1 + len(zeros),
+            "Behind the zero layer all units stand at 0, where the slope is 0."),
         "last layer forgotten": (
             lambda zeros, num_layers, slope: math.inf if len(zeros) > 1 or (zeros and slope == 0) else 1 + len(zeros),
-            "No activation comes after the last layer, so the slope does not matter.",
-        ),
+            "No activation comes after the last layer, so the slope does not matter."),
     },
-)
+)  # fmt: skip
 def steps_until_all_move(answer: Callable, generator: torch.Generator) -> str | None:
     """`steps_until_all_move(zeros, num_layers, slope)`: the first step in which every weight matrix moves, or inf."""
 
@@ -67,48 +58,36 @@ def _unseeded() -> torch.Generator:
 
 @check(
     wrong={
-        "one noise for all units": (
-            lambda rows, columns, value, size, generator: (
+        "one noise for all units": (lambda rows, columns, value, size, generator: (
                 value + size * normal(generator, columns).expand(rows, columns)
             ),
-            "All rows are equal: every unit got the same noise, and the units are still twins.",
-        ),
-        "one noise for all inputs": (
-            lambda rows, columns, value, size, generator: (
+            "All rows are equal: every unit got the same noise, and the units are still twins."),
+        "one noise for all inputs": (lambda rows, columns, value, size, generator: (
                 value + size * normal(generator, rows, 1).expand(rows, columns)
             ),
-            "Each unit got one number for all its inputs: the units differ in size only, and look the same way.",
-        ),
+            "Each unit got one number for all its inputs: the units differ in size only, and look the same way."),
         "a fraction of the value": (
             lambda rows, columns, value, size, generator: value * (1 + size * normal(generator, rows, columns)),
-            "The noise has standard deviation 1e-4: you took a fraction of the value, but `size` is absolute.",
-        ),
+            "The noise has standard deviation 1e-4: you took a fraction of the value, but `size` is absolute."),
         "only upwards": (
             lambda rows, columns, value, size, generator: value + size * normal(generator, rows, columns).abs(),
-            "The noise has a mean that is not 0: it pushes to one side and shifts the value.",
-        ),
+            "The noise has a mean that is not 0: it pushes to one side and shifts the value."),
         "variance for standard deviation": (
             lambda rows, columns, value, size, generator: value + math.sqrt(size) * normal(generator, rows, columns),
-            "The standard deviation of the noise must be `size` itself; yours has another size.",
-        ),
-        "a generator of its own": (
-            lambda rows, columns, value, size, generator: (
+            "The standard deviation of the noise must be `size` itself; yours has another size."),
+        "a generator of its own": (lambda rows, columns, value, size, generator: (
                 value + size * normal(torch.Generator().manual_seed(0), rows, columns)
             ),
-            "Generators of different seeds gave the same noise: draw from the generator that is handed in.",
-        ),
+            "Generators of different seeds gave the same noise: draw from the generator that is handed in."),
         "no generator": (
             lambda rows, columns, value, size, generator: value + size * normal(_unseeded(), rows, columns),
-            "Generators of equal seed gave different noise: hand `generator=generator` to torch.randn.",
-        ),
-        "single precision": (
-            lambda rows, columns, value, size, generator: (
+            "Generators of equal seed gave different noise: hand `generator=generator` to torch.randn."),
+        "single precision": (lambda rows, columns, value, size, generator: (
                 value + size * torch.randn(rows, columns, generator=generator, dtype=torch.float32)
             ),
-            "The weights must have dtype torch.float64: torch.randn takes a `dtype`.",
-        ),
+            "The weights must have dtype torch.float64: torch.randn takes a `dtype`."),
     }
-)
+)  # fmt: skip
 def jittered_start(answer: Callable, generator: torch.Generator) -> str | None:
     """`jittered_start(rows, columns, value, size, generator)`: value + N(0, size²), every entry its own, float64."""
     rows, columns = 40, 50
@@ -179,32 +158,20 @@ def _same_units(got: Any, right: Network) -> bool:
     same=_same_units,
     returns="three tensors, w1, b1 and w2, of shapes (4, 5), (4,), (3, 4): seven units in four groups",
     wrong={
-        "averages the outgoing weights": (
-            lambda w1, b1, w2: _merged(w1, b1, w2, lambda part: part.mean(1)),
-            "The function has changed: three twins with outgoing weights a, b, c put out (a + b + c) times one unit.",
-        ),
-        "keeps one twin's": (
-            lambda w1, b1, w2: _merged(w1, b1, w2, lambda part: part[:, 0]),
-            "The function has changed: the merged unit speaks for all its twins, and you kept the voice of one.",
-        ),
-        "one unit for all": (
-            lambda w1, b1, w2: (w1[:1], b1[:1], w2.sum(1, keepdim=True)),
-            "Not all units are equal: merge only those that are.",
-        ),
+        "averages the outgoing weights": (lambda w1, b1, w2: _merged(w1, b1, w2, lambda part: part.mean(1)),
+            "The function has changed: three twins with outgoing weights a, b, c put out (a + b + c) times one unit."),
+        "keeps one twin's": (lambda w1, b1, w2: _merged(w1, b1, w2, lambda part: part[:, 0]),
+            "The function has changed: the merged unit speaks for all its twins, and you kept the voice of one."),
+        "one unit for all": (lambda w1, b1, w2: (w1[:1], b1[:1], w2.sum(1, keepdim=True)),
+            "Not all units are equal: merge only those that are."),
         "merges nothing": (lambda w1, b1, w2: (w1, b1, w2), "Nothing was merged."),
-        "bias forgotten": (
-            _no_bias,
-            "The function has changed, and so have the biases: a merged unit has its twins' bias, as it is.",
-        ),
-        "sums the incoming weights too": (
-            _all_summed,
-            "The function has changed, and so have the incoming weights: the merged unit sees what each twin saw.",
-        ),
-        "single precision": (
-            lambda w1, b1, w2: _merged(w1, b1, w2, lambda part: part.float().sum(1)),
-            "Right up to rounding: keep the dtype of w2 (w2.new_zeros).",
-        ),
+        "bias forgotten": (_no_bias,
+            "The function has changed, and so have the biases: a merged unit has its twins' bias, as it is."),
+        "sums the incoming weights too": (_all_summed,
+            "The function has changed, and so have the incoming weights: the merged unit sees what each twin saw."),
+        "single precision": (lambda w1, b1, w2: _merged(w1, b1, w2, lambda part: part.float().sum(1)),
+            "Right up to rounding: keep the dtype of w2 (w2.new_zeros)."),
     },
-)
+)  # fmt: skip
 def merge_twins(answer: Callable, generator: torch.Generator) -> str | None:
     """`merge_twins(w1, b1, w2)`: the smallest network of the same function, one unit for each group of equal ones."""

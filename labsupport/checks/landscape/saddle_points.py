@@ -43,28 +43,18 @@ def _hessians(generator: torch.Generator) -> dict[str, tuple]:
     truth=_index,
     given=_hessians,
     wrong={
-        "reads the diagonal": (
-            lambda hessian: int((hessian.diagonal() < 0).sum()),
-            "the diagonal tells of the axes only. Along (1, −1) this one bends down, though its diagonal is positive.",
-        ),
-        "counts zeros as negative": (
-            lambda hessian: int((torch.linalg.eigvalsh(hessian) <= 1e-9).sum()),
-            "a zero eigenvalue is neither up nor down, and you count it.",
-        ),
-        "counts the ways up": (
-            lambda hessian: int((torch.linalg.eigvalsh(hessian) > 1e-9).sum()),
-            "you count the ways up, and the index counts the ways down.",
-        ),
-        "trusts the determinant": (
-            lambda hessian: int(torch.linalg.det(hessian) < 0),
-            "the determinant's sign only tells odd numbers from even ones.",
-        ),
-        "a fixed threshold": (
-            lambda hessian: int((torch.linalg.eigvalsh(hessian) < -1e-9).sum()),
-            "its index is 1 as well: compare with the largest eigenvalue, not with a fixed number.",
-        ),
+        "reads the diagonal": (lambda hessian: int((hessian.diagonal() < 0).sum()),
+            "the diagonal tells of the axes only. Along (1, −1) this one bends down, though its diagonal is positive."),
+        "counts zeros as negative": (lambda hessian: int((torch.linalg.eigvalsh(hessian) <= 1e-9).sum()),
+            "a zero eigenvalue is neither up nor down, and you count it."),
+        "counts the ways up": (lambda hessian: int((torch.linalg.eigvalsh(hessian) > 1e-9).sum()),
+            "you count the ways up, and the index counts the ways down."),
+        "trusts the determinant": (lambda hessian: int(torch.linalg.det(hessian) < 0),
+            "the determinant's sign only tells odd numbers from even ones."),
+        "a fixed threshold": (lambda hessian: int((torch.linalg.eigvalsh(hessian) < -1e-9).sum()),
+            "its index is 1 as well: compare with the largest eigenvalue, not with a fixed number."),
     },
-)
+)  # fmt: skip
 def morse_index(answer: Callable, generator: torch.Generator) -> str | None:
     """`morse_index(hessian)`: number of negative eigenvalues."""
 
@@ -86,32 +76,20 @@ def _offsets(generator: torch.Generator) -> list[tuple]:
     truth=_escaped,
     given=_offsets,
     wrong={
-        "distance over speed": (
-            lambda offset, curvature, lr: math.ceil((1 - offset) / (lr * abs(curvature) * offset)),
-            "The slope grows with the distance, so the distance grows exponentially, not like a line.",
-        ),
-        "contracts": (
-            lambda offset, curvature, lr: math.ceil(math.log(1 / offset) / abs(math.log(1 + lr * curvature))),
-            "You multiply by 1 − η|h|: that is the way into a valley. Out of a pass it is more than 1.",
-        ),
-        "continuous time": (
-            lambda offset, curvature, lr: math.ceil(math.log(1 / offset) / (lr * abs(curvature))),
-            "Close, but a step multiplies by 1 + η|h|, not by e^(η|h|).",
-        ),
-        "curvature forgotten": (
-            lambda offset, curvature, lr: math.ceil(math.log(1 / offset) / math.log(1 + lr)),
-            "Your time does not depend on the curvature.",
-        ),
-        "not whole": (
-            lambda offset, curvature, lr: math.log(1 / offset) / math.log(1 - lr * curvature),
-            "The formula is right, and a step is whole: count up to the first at which u is at least 1.",
-        ),
-        "rounded down": (
-            lambda offset, curvature, lr: int(math.log(1 / offset) / math.log(1 - lr * curvature)),
-            "The formula is right, and after so many whole steps u is still below 1: one more.",
-        ),
+        "distance over speed": (lambda offset, curvature, lr: math.ceil((1 - offset) / (lr * abs(curvature) * offset)),
+            "The slope grows with the distance, so the distance grows exponentially, not like a line."),
+        "contracts": (lambda offset, curvature, lr: math.ceil(math.log(1 / offset) / abs(math.log(1 + lr * curvature))),
+            "You multiply by 1 − η|h|: that is the way into a valley. Out of a pass it is more than 1."),
+        "continuous time": (lambda offset, curvature, lr: math.ceil(math.log(1 / offset) / (lr * abs(curvature))),
+            "Close, but a step multiplies by 1 + η|h|, not by e^(η|h|)."),
+        "curvature forgotten": (lambda offset, curvature, lr: math.ceil(math.log(1 / offset) / math.log(1 + lr)),
+            "Your time does not depend on the curvature."),
+        "not whole": (lambda offset, curvature, lr: math.log(1 / offset) / math.log(1 - lr * curvature),
+            "The formula is right, and a step is whole: count up to the first at which u is at least 1."),
+        "rounded down": (lambda offset, curvature, lr: int(math.log(1 / offset) / math.log(1 - lr * curvature)),
+            "The formula is right, and after so many whole steps u is still below 1: one more."),
     },
-)
+)  # fmt: skip
 def steps_to_escape(answer: Callable, generator: torch.Generator) -> str | None:
     """`steps_to_escape(offset, curvature, lr)`: whole steps until |u| >= 1 for f = ½·curvature·u², from `offset`."""
 
@@ -124,30 +102,20 @@ def _along(hessian: Tensor, std: float, generator: torch.Generator, *, sign: int
 
 @check(
     wrong={
-        "noise everywhere": (
-            lambda hessian, std, generator: std * normal(generator, len(hessian)),
-            "There is noise in stable directions too: project on the eigenvectors with negative eigenvalue.",
-        ),
-        "noise where it is safe": (
-            lambda hessian, std, generator: _along(hessian, std, generator, sign=1),
-            "There is no noise along the escape directions, the only ones that lead out of the saddle.",
-        ),
-        "one axis for a direction": (
-            lambda hessian, std, generator: (
+        "noise everywhere": (lambda hessian, std, generator: std * normal(generator, len(hessian)),
+            "There is noise in stable directions too: project on the eigenvectors with negative eigenvalue."),
+        "noise where it is safe": (lambda hessian, std, generator: _along(hessian, std, generator, sign=1),
+            "There is no noise along the escape directions, the only ones that lead out of the saddle."),
+        "one axis for a direction": (lambda hessian, std, generator: (
                 std * normal(generator, len(hessian)) * (hessian.diagonal() == hessian.diagonal().min())
             ),
-            "All your noise lies on one axis. A saddle's directions are eigenvectors, and here two of them lead down.",
-        ),
-        "no randomness": (
-            lambda hessian, std, generator: std * torch.linalg.eigh(hessian)[1][:, 0],
-            "Every draw is the same: use the generator.",
-        ),
-        "scaled by the curvature": (
-            lambda hessian, std, generator: hessian @ _along(hessian, std, generator, sign=-1),
-            "Along the escape directions the standard deviation must be `std`, whatever the curvature.",
-        ),
+            "All your noise lies on one axis. A saddle's directions are eigenvectors, and here two of them lead down."),
+        "no randomness": (lambda hessian, std, generator: std * torch.linalg.eigh(hessian)[1][:, 0],
+            "Every draw is the same: use the generator."),
+        "scaled by the curvature": (lambda hessian, std, generator: hessian @ _along(hessian, std, generator, sign=-1),
+            "Along the escape directions the standard deviation must be `std`, whatever the curvature."),
     },
-)
+)  # fmt: skip
 def escape_noise(answer: Callable, generator: torch.Generator) -> str | None:
     """`escape_noise(hessian, std, generator)`: N(0, std²) along each escape direction, nothing elsewhere."""
     matrix, basis = _symmetric([-2.0, -0.5, -1e-13, 0.0, 1.0, 3.0, 4.0], generator)
@@ -211,27 +179,18 @@ def _measured(generator: torch.Generator) -> dict[str, tuple]:
     truth=_fitted,
     given=_measured,
     wrong={
-        "a straight line": (
-            lambda steps, offsets: float((steps[0] - steps[-1]) / (offsets[-1] - offsets[0])),
-            "take the logarithm of both, then the slope.",
-        ),
-        "the sign lost": (
-            lambda steps, offsets: -_fitted(steps, offsets),
-            "the sign is lost. Steps grow as the offset shrinks, so p is positive.",
-        ),
+        "a straight line": (lambda steps, offsets: float((steps[0] - steps[-1]) / (offsets[-1] - offsets[0])),
+            "take the logarithm of both, then the slope."),
+        "the sign lost": (lambda steps, offsets: -_fitted(steps, offsets),
+            "the sign is lost. Steps grow as the offset shrinks, so p is positive."),
         "logarithm on one side": (
             lambda steps, offsets: math.log(steps[0] / steps[-1]) / float(offsets[-1] - offsets[0]),
-            "you took the logarithm of the steps alone. The offsets need it too.",
-        ),
-        "two points": (
-            lambda steps, offsets: -math.log(steps[0] / steps[1]) / math.log(offsets[0] / offsets[1]),
-            "you use two points. The line through all of them has another slope.",
-        ),
-        "one point": (
-            lambda steps, offsets: math.log(steps[0]) / math.log(1 / offsets[0]),
-            "the constant must not enter the slope: it takes more than one point.",
-        ),
+            "you took the logarithm of the steps alone. The offsets need it too."),
+        "two points": (lambda steps, offsets: -math.log(steps[0] / steps[1]) / math.log(offsets[0] / offsets[1]),
+            "you use two points. The line through all of them has another slope."),
+        "one point": (lambda steps, offsets: math.log(steps[0]) / math.log(1 / offsets[0]),
+            "the constant must not enter the slope: it takes more than one point."),
     },
-)
+)  # fmt: skip
 def saddle_exponent(answer: Callable, generator: torch.Generator) -> str | None:
     """`saddle_exponent(steps, offsets)`: p in steps ≈ c·offset^(−p), from measurements at several offsets."""

@@ -39,36 +39,24 @@ def _grads(generator: torch.Generator) -> dict[str, tuple]:
     wrong={
         "each tensor alone": (
             lambda grads, limit: [part for grad in grads for part in _scaled([grad], limit, _length([grad]))],
-            "each tensor has a factor of its own, which turns the gradient: take one length for all.",
-        ),
-        "by value": (
-            lambda grads, limit: [grad.clamp(-limit, limit) for grad in grads],
-            "entries are cut one by one, which turns the gradient.",
-        ),
-        "short ones lengthened": (
-            lambda grads, limit: [grad * (limit / max(_length(grads), 1e-30)) for grad in grads],
-            "it must stay as it is: clipping only shortens.",
-        ),
-        "lengths added": (
-            lambda grads, limit: _scaled(grads, limit, sum(g.norm().item() for g in grads)),
-            "lengths do not add up; their squares do.",
-        ),
-        "the length squared": (
-            lambda grads, limit: _scaled(grads, limit, _length(grads) ** 2),
-            "you divided by the squared length: the root is missing.",
-        ),
-        "zero divided by zero": (
-            lambda grads, limit: [
+            "each tensor has a factor of its own, which turns the gradient: take one length for all."),
+        "by value": (lambda grads, limit: [grad.clamp(-limit, limit) for grad in grads],
+            "entries are cut one by one, which turns the gradient."),
+        "short ones lengthened": (lambda grads, limit: [grad * (limit / max(_length(grads), 1e-30)) for grad in grads],
+            "it must stay as it is: clipping only shortens."),
+        "lengths added": (lambda grads, limit: _scaled(grads, limit, sum(g.norm().item() for g in grads)),
+            "lengths do not add up; their squares do."),
+        "the length squared": (lambda grads, limit: _scaled(grads, limit, _length(grads) ** 2),
+            "you divided by the squared length: the root is missing."),
+        "zero divided by zero": (lambda grads, limit: [
                 grad * torch.tensor(_length(grads)).clamp(max=limit) / _length(grads) for grad in grads
             ],
-            "your function divides by zero. A gradient of zero must stay zero.",
-        ),
+            "your function divides by zero. A gradient of zero must stay zero."),
         "thrown away": (
             lambda grads, limit: [torch.zeros_like(grad) for grad in grads] if _length(grads) > limit else grads,
-            "the long gradient is thrown away; clipping keeps its direction.",
-        ),
+            "the long gradient is thrown away; clipping keeps its direction."),
     },
-)
+)  # fmt: skip
 def clip_by_norm(answer: Callable, generator: torch.Generator) -> str | None:
     """`clip_by_norm(grads, limit)`: the tensors together shortened to `limit` where they are longer."""
 
@@ -96,35 +84,21 @@ def _batches(generator: torch.Generator) -> dict[str, tuple]:
     given=_batches,
     returns="one tensor of the shape of a gradient",
     wrong={
-        "a plain mean": (
-            lambda grads, sizes, limit: _shortened(sum(grads) / len(grads), limit),
-            "you weigh all batches alike, so each of the last batch's examples counts more than one before.",
-        ),
-        "a sum": (
-            lambda grads, sizes, limit: _shortened(sum(grads), limit),
-            "you add the gradients up: three batches then make a step three times as long as their large batch.",
-        ),
-        "not clipped": (
-            lambda grads, sizes, limit: _weighted(grads, sizes),
-            "yours is as long as before: the clip is missing.",
-        ),
-        "each batch clipped": (
-            lambda grads, sizes, limit: _weighted([_shortened(g, limit) for g in grads], sizes),
-            "you clip each batch before you gather; the optimizer meets one gradient, and clips it once.",
-        ),
-        "the last batch": (
-            lambda grads, sizes, limit: _shortened(grads[-1], limit),
-            "only the last batch is left; the others have been overwritten.",
-        ),
-        "sums over examples": (
-            lambda grads, sizes, limit: _shortened(_weighted(grads, sizes) * sum(sizes), limit),
-            "that is the gradient of the summed loss: divide by the number of examples.",
-        ),
-        "by value": (
-            lambda grads, sizes, limit: _weighted(grads, sizes).clamp(-limit, limit),
-            "you cut the entries; a clip by norm keeps the direction.",
-        ),
+        "a plain mean": (lambda grads, sizes, limit: _shortened(sum(grads) / len(grads), limit),
+            "you weigh all batches alike, so each of the last batch's examples counts more than one before."),
+        "a sum": (lambda grads, sizes, limit: _shortened(sum(grads), limit),
+            "you add the gradients up: three batches then make a step three times as long as their large batch."),
+        "not clipped": (lambda grads, sizes, limit: _weighted(grads, sizes),
+            "yours is as long as before: the clip is missing."),
+        "each batch clipped": (lambda grads, sizes, limit: _weighted([_shortened(g, limit) for g in grads], sizes),
+            "you clip each batch before you gather; the optimizer meets one gradient, and clips it once."),
+        "the last batch": (lambda grads, sizes, limit: _shortened(grads[-1], limit),
+            "only the last batch is left; the others have been overwritten."),
+        "sums over examples": (lambda grads, sizes, limit: _shortened(_weighted(grads, sizes) * sum(sizes), limit),
+            "that is the gradient of the summed loss: divide by the number of examples."),
+        "by value": (lambda grads, sizes, limit: _weighted(grads, sizes).clamp(-limit, limit),
+            "you cut the entries; a clip by norm keeps the direction."),
     },
-)
+)  # fmt: skip
 def gathered(answer: Callable, generator: torch.Generator) -> str | None:
     """`gathered(grads, sizes, limit)`: the clipped gradient of the mean loss over all examples."""

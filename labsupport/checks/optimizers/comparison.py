@@ -51,40 +51,24 @@ def _example(generator: torch.Generator) -> list[tuple]:
     given=_example,
     returns="a pair: the difference and its standard error",
     wrong={
-        "tuned on the test": (
-            lambda va, ta, vb, tb: _summary(_tuned(ta, ta) - _tuned(tb, tb)),
-            "You choose the rate by the errors that you report. Choose by the validation errors.",
-        ),
-        "one rate for both": (
-            lambda va, ta, vb, tb: _summary(_tuned(ta, va + vb) - _tuned(tb, va + vb)),
-            "You use one rate for both. Each optimizer needs the rate that is best for it.",
-        ),
-        "the luckiest seed chooses the rate": (
-            lambda va, ta, vb, tb: _summary(_luckiest(va, ta) - _luckiest(vb, tb)),
-            "One lucky seed chooses your rate. Choose by the mean over the seeds.",
-        ),
-        "the validation errors are reported": (
-            lambda va, ta, vb, tb: _summary(_tuned(va, va) - _tuned(vb, vb)),
-            "You report the errors that chose the rate. Report those of the fresh seeds.",
-        ),
-        "not paired": (
-            _unpaired,
-            "You treat the two samples as independent. Seed i has the same start in both: take differences first.",
-        ),
-        "the spread, not the error of the mean": (
-            lambda va, ta, vb, tb: (
+        "tuned on the test": (lambda va, ta, vb, tb: _summary(_tuned(ta, ta) - _tuned(tb, tb)),
+            "You choose the rate by the errors that you report. Choose by the validation errors."),
+        "one rate for both": (lambda va, ta, vb, tb: _summary(_tuned(ta, va + vb) - _tuned(tb, va + vb)),
+            "You use one rate for both. Each optimizer needs the rate that is best for it."),
+        "the luckiest seed chooses the rate": (lambda va, ta, vb, tb: _summary(_luckiest(va, ta) - _luckiest(vb, tb)),
+            "One lucky seed chooses your rate. Choose by the mean over the seeds."),
+        "the validation errors are reported": (lambda va, ta, vb, tb: _summary(_tuned(va, va) - _tuned(vb, vb)),
+            "You report the errors that chose the rate. Report those of the fresh seeds."),
+        "not paired": (_unpaired,
+            "You treat the two samples as independent. Seed i has the same start in both: take differences first."),
+        "the spread, not the error of the mean": (lambda va, ta, vb, tb: (
                 _paired(va, ta, vb, tb)[0], _paired(va, ta, vb, tb)[1] * math.sqrt(ta.shape[1])
             ),
-            "Your error is the spread of one seed's difference. That of the mean is smaller by √(number of seeds).",
-        ),
-        "the other way round": (
-            lambda va, ta, vb, tb: _paired(vb, tb, va, ta),
-            "The sign is wrong: asked for is the error of the first less that of the second.",
-        ),
-        "no standard error": (
-            lambda va, ta, vb, tb: _paired(va, ta, vb, tb)[0],
-            "Return a pair: the difference and its standard error. You returned one number.",
-        ),
+            "Your error is the spread of one seed's difference. That of the mean is smaller by √(number of seeds)."),
+        "the other way round": (lambda va, ta, vb, tb: _paired(vb, tb, va, ta),
+            "The sign is wrong: asked for is the error of the first less that of the second."),
+        "no standard error": (lambda va, ta, vb, tb: _paired(va, ta, vb, tb)[0],
+            "Return a pair: the difference and its standard error. You returned one number."),
     },
 )  # fmt: skip
 def tuned_difference(answer: Callable, generator: torch.Generator) -> str | None:
@@ -106,43 +90,26 @@ def _along(way: Callable) -> Callable:
     same=exactly,
     returns="two tensors: the new weight and the new mean",
     wrong={
-        "no sign": (
-            _along(lambda g, m, b1, b2: b1 * m + (1 - b1) * g),
-            "Every entry must move by exactly lr, up or down: take the sign of what you step along.",
-        ),
-        "sign of the gradient": (
-            _along(lambda g, m, b1, b2: g.sign()),
-            "You step along the sign of the gradient alone; the mean must have its share, beta1.",
-        ),
-        "sign of the new mean": (
-            _along(lambda g, m, b1, b2: (b2 * m + (1 - b2) * g).sign()),
-            "You step along a mix with beta2. It forgets more slowly and is what is kept; the step mixes with beta1.",
-        ),
-        "sign of the old mean": (
-            _along(lambda g, m, b1, b2: m.sign()),
-            "You step along the old mean alone; the new gradient must have its share, 1 − beta1.",
-        ),
-        "betas exchanged": (
-            lambda w, g, m, lr, b1, b2: _lion(w, g, m, lr, b2, b1),
-            "beta1 and beta2 are exchanged: beta1 mixes the step, beta2 the mean that is kept.",
-        ),
-        "one beta for both": (
-            lambda w, g, m, lr, b1, b2: _lion(w, g, m, lr, b1, b1),
-            "The mean that is kept must forget with beta2; yours forgets with beta1.",
-        ),
-        "uphill": (
-            _along(lambda g, m, b1, b2: -(b1 * m + (1 - b1) * g).sign()),
-            "Your step leads uphill: subtract it.",
-        ),
+        "no sign": (_along(lambda g, m, b1, b2: b1 * m + (1 - b1) * g),
+            "Every entry must move by exactly lr, up or down: take the sign of what you step along."),
+        "sign of the gradient": (_along(lambda g, m, b1, b2: g.sign()),
+            "You step along the sign of the gradient alone; the mean must have its share, beta1."),
+        "sign of the new mean": (_along(lambda g, m, b1, b2: (b2 * m + (1 - b2) * g).sign()),
+            "You step along a mix with beta2. It forgets more slowly and is what is kept; the step mixes with beta1."),
+        "sign of the old mean": (_along(lambda g, m, b1, b2: m.sign()),
+            "You step along the old mean alone; the new gradient must have its share, 1 − beta1."),
+        "betas exchanged": (lambda w, g, m, lr, b1, b2: _lion(w, g, m, lr, b2, b1),
+            "beta1 and beta2 are exchanged: beta1 mixes the step, beta2 the mean that is kept."),
+        "one beta for both": (lambda w, g, m, lr, b1, b2: _lion(w, g, m, lr, b1, b1),
+            "The mean that is kept must forget with beta2; yours forgets with beta1."),
+        "uphill": (_along(lambda g, m, b1, b2: -(b1 * m + (1 - b1) * g).sign()),
+            "Your step leads uphill: subtract it."),
         "the mean keeps the sign": (
             lambda w, g, m, lr, b1, b2: (_lion(w, g, m, lr, b1, b2)[0], b2 * m + (1 - b2) * g.sign()),
-            "The step is right. The new mean is beta2 · mean + (1 − beta2) · grad, without any sign.",
-        ),
-        "single precision": (
-            lambda w, g, m, lr, b1, b2: tuple(x.float() for x in _lion(w, g, m, lr, b1, b2)),
-            "The weights are float64, and you returned float32: keep the dtype.",
-        ),
+            "The step is right. The new mean is beta2 · mean + (1 − beta2) · grad, without any sign."),
+        "single precision": (lambda w, g, m, lr, b1, b2: tuple(x.float() for x in _lion(w, g, m, lr, b1, b2)),
+            "The weights are float64, and you returned float32: keep the dtype."),
     },
-)
+)  # fmt: skip
 def lion_step(answer: Callable, generator: torch.Generator) -> str | None:
     """`lion_step(weight, grad, mean, lr, beta1, beta2)`: the new weight and the new mean."""

@@ -30,32 +30,20 @@ def _rises(generator: torch.Generator) -> list[tuple]:
     truth=_triangle(),
     given=_rises,
     wrong={
-        "the notes' floor": (
-            _triangle(math.floor),
-            "Your rate stands still, jumps and goes beyond `high`: nothing inside a cycle needs rounding.",
-        ),
-        "nothing folded": (
-            _triangle(lambda x: x),
-            "Yours goes beyond `high`. How far is step / half_cycle from the peak, on either side?",
-        ),
-        "rounded": (
-            _triangle(lambda x: abs(round(x))),
-            "Your rate stands still, then jumps: nothing inside a cycle needs rounding.",
-        ),
-        "upside down": (
-            lambda step, low, high, half_cycle: low + high - _triangle()(step, low, high, half_cycle),
-            "It begins at the bottom.",
-        ),
-        "whole cycle for half": (
-            lambda step, low, high, half_cycle: _triangle()(step, low, high, 2 * half_cycle),
-            "The rate rises for half_cycle steps and falls for as many.",
-        ),
-        "low forgotten": (
-            lambda step, low, high, half_cycle: _triangle()(step, low, high, half_cycle) - low,
-            "The triangle stands on `low`, not on 0.",
-        ),
+        "the notes' floor": (_triangle(math.floor),
+            "Your rate stands still, jumps and goes beyond `high`: nothing inside a cycle needs rounding."),
+        "nothing folded": (_triangle(lambda x: x),
+            "Yours goes beyond `high`. How far is step / half_cycle from the peak, on either side?"),
+        "rounded": (_triangle(lambda x: abs(round(x))),
+            "Your rate stands still, then jumps: nothing inside a cycle needs rounding."),
+        "upside down": (lambda step, low, high, half_cycle: low + high - _triangle()(step, low, high, half_cycle),
+            "It begins at the bottom."),
+        "whole cycle for half": (lambda step, low, high, half_cycle: _triangle()(step, low, high, 2 * half_cycle),
+            "The rate rises for half_cycle steps and falls for as many."),
+        "low forgotten": (lambda step, low, high, half_cycle: _triangle()(step, low, high, half_cycle) - low,
+            "The triangle stands on `low`, not on 0."),
     },
-)
+)  # fmt: skip
 def triangle_rate(answer: Callable, generator: torch.Generator) -> str | None:
     """`triangle_rate(step, low, high, half_cycle)`: Smith's triangular rate."""
 
@@ -91,40 +79,28 @@ def _runs(generator: torch.Generator) -> dict[str, tuple]:
     truth=_restarts,
     given=_runs,
     wrong={
-        "at the peaks": (
-            lambda schedule, num_steps: [step + 1 for step in _restarts(schedule, num_steps)],
-            "not so late: there the rate is at its peak again.",
-        ),
+        "at the peaks": (lambda schedule, num_steps: [step + 1 for step in _restarts(schedule, num_steps)],
+            "not so late: there the rate is at its peak again."),
         "the end forgotten": (
             lambda schedule, num_steps: [step for step in _restarts(schedule, num_steps) if step < num_steps - 1],
-            "the end of the run is a snapshot too, the best one.",
-        ),
-        "only the end": (
-            lambda schedule, num_steps: [num_steps - 1],
-            "you keep the weights after the last step. That is one network, no ensemble.",
-        ),
-        "every rise": (
-            lambda schedule, num_steps: [
+            "the end of the run is a snapshot too, the best one."),
+        "only the end": (lambda schedule, num_steps: [num_steps - 1],
+            "you keep the weights after the last step. That is one network, no ensemble."),
+        "every rise": (lambda schedule, num_steps: [
                 step for step in range(num_steps)
                 if step == num_steps - 1 or schedule(step + 1) > schedule(step)
             ],
-            "a rate that rises step by step, as in a warm-up, is no restart: it must have fallen before.",
-        ),
-        "equal distances": (
-            lambda schedule, num_steps: [
+            "a rate that rises step by step, as in a warm-up, is no restart: it must have fallen before."),
+        "equal distances": (lambda schedule, num_steps: [
                 num_steps * (i + 1) // len(_restarts(schedule, num_steps)) - 1
                 for i in range(len(_restarts(schedule, num_steps)))
             ],
-            "a cycle ends where its rate is lowest, wherever that is.",
-        ),
-        "beyond the end": (
-            lambda schedule, num_steps: _restarts(schedule, num_steps + 40),
-            "some of your steps come after the end of the run, whose last step is num_steps − 1.",
-        ),
+            "a cycle ends where its rate is lowest, wherever that is."),
+        "beyond the end": (lambda schedule, num_steps: _restarts(schedule, num_steps + 40),
+            "some of your steps come after the end of the run, whose last step is num_steps − 1."),
         "the end while the rate rises": (
             lambda schedule, num_steps: sorted({*_restarts(schedule, num_steps), num_steps - 1}),
-            "you keep the last step, and the rate is on its way up: it counts only if the rate has begun to fall.",
-        ),
+            "you keep the last step, and the rate is on its way up: it counts only if the rate has begun to fall."),
     },
 )  # fmt: skip
 def snapshot_steps(answer: Callable, generator: torch.Generator) -> str | None:

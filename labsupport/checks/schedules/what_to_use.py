@@ -32,32 +32,22 @@ def _averages(generator: torch.Generator) -> dict[str, tuple]:
     same=exactly,
     returns="a tensor with one factor for each of the gradients",
     wrong={
-        "every gradient counts alike": (
-            lambda num_steps, start: torch.ones(num_steps, dtype=torch.float64),
-            "you count every gradient fully. The last one moved only the last of the places you average.",
-        ),
-        "the start forgotten": (
-            lambda num_steps, start: _weights(num_steps, 0),
-            "you average from the first step on. Places up to step `start` are not in the mean.",
-        ),
-        "the other way round": (
-            lambda num_steps, start: _weights(num_steps, start).flip(0),
-            "these are the factors in the wrong order: the first gradient is in all places, the last in one.",
-        ),
+        "every gradient counts alike": (lambda num_steps, start: torch.ones(num_steps, dtype=torch.float64),
+            "you count every gradient fully. The last one moved only the last of the places you average."),
+        "the start forgotten": (lambda num_steps, start: _weights(num_steps, 0),
+            "you average from the first step on. Places up to step `start` are not in the mean."),
+        "the other way round": (lambda num_steps, start: _weights(num_steps, start).flip(0),
+            "these are the factors in the wrong order: the first gradient is in all places, the last in one."),
         "early gradients forgotten": (
             lambda num_steps, start: _weights(num_steps, start) * (torch.arange(num_steps) >= start),
-            "you forget the gradients before `start`. Every place in the mean has them behind it.",
-        ),
-        "one place too few": (
-            lambda num_steps, start: _weights(num_steps, start, last=1),
-            "your last gradient counts nothing. It is in one place, the last.",
-        ),
+            "you forget the gradients before `start`. Every place in the mean has them behind it."),
+        "one place too few": (lambda num_steps, start: _weights(num_steps, start, last=1),
+            "your last gradient counts nothing. It is in one place, the last."),
         "weights that add up to 1": (
             lambda num_steps, start: _weights(num_steps, start) / _weights(num_steps, start).sum(),
-            "your factors add up to 1. It is the places that are averaged: an early gradient is in all of them.",
-        ),
+            "your factors add up to 1. It is the places that are averaged: an early gradient is in all of them."),
     },
-)
+)  # fmt: skip
 def average_weights(answer: Callable, generator: torch.Generator) -> str | None:
     """`average_weights(num_steps, start)`: (num_steps,) factors of the gradients in the mean of the late places."""
 
@@ -90,25 +80,17 @@ def _walk(generator: torch.Generator) -> dict[str, tuple]:
     returns="two tensors, x and z, in the shape of those given",
     wrong={
         "the colleague's": (_late, "the average takes in z before it has moved: move z first."),
-        "the gradient at the average": (
-            partial(_free_step, at="x"),
-            "the gradient must be taken at y, between z and x; yours is taken at x.",
-        ),
-        "the gradient at the fast place": (
-            partial(_free_step, at="z"),
-            "the gradient must be taken at y, between z and x; yours is taken at z.",
-        ),
-        "the mixture swapped": (
-            partial(_free_step, at="swapped"),
-            "your y is nearer to the wrong one of the two: beta is the share of x.",
-        ),
-        "a share of 1/t": (
-            partial(_free_step, share=0),
-            "step 0 is the first: there the share of z is 1, and 1/(t + 1) after.",
-        ),
+        "the gradient at the average": (partial(_free_step, at="x"),
+            "the gradient must be taken at y, between z and x; yours is taken at x."),
+        "the gradient at the fast place": (partial(_free_step, at="z"),
+            "the gradient must be taken at y, between z and x; yours is taken at z."),
+        "the mixture swapped": (partial(_free_step, at="swapped"),
+            "your y is nearer to the wrong one of the two: beta is the share of x."),
+        "a share of 1/t": (partial(_free_step, share=0),
+            "step 0 is the first: there the share of z is 1, and 1/(t + 1) after."),
         "the pair swapped": (lambda *given: _free_step(*given)[::-1], "return first x, then z."),
     },
-)
+)  # fmt: skip
 def schedule_free_step(answer: Callable, generator: torch.Generator) -> str | None:
     """`schedule_free_step(x, z, gradient, t, lr, beta)`: the next (x, z), t counted from 0."""
 
@@ -149,31 +131,20 @@ def _contest(generator: torch.Generator) -> list[tuple]:
     given=_contest,
     returns="two tensors, means and standard errors, with an entry for each schedule, 0 for the first",
     wrong={
-        "the rate picked by the test losses": (
-            _picked(lambda valid, test: test.mean(2).argmin(1)),
-            "You picked the rates by the losses you report: so each schedule is flattered by its luck on the test.",
-        ),
-        "one rate for all": (
-            _picked(lambda valid, test: valid.mean((0, 2)).argmin().expand(len(valid))),
-            "You gave all schedules one rate. The one it happens to suit wins.",
-        ),
-        "the luckiest seed": (
-            _picked(lambda valid, test: valid.amin(2).argmin(1)),
-            "You picked the rate by its luckiest network. Use the mean over seeds.",
-        ),
-        "seeds not paired": (
-            _picked(_own, _unpaired),
-            "The errors ignore that the seeds are the same: take the differences seed by seed, then their spread.",
-        ),
+        "the rate picked by the test losses": (_picked(lambda valid, test: test.mean(2).argmin(1)),
+            "You picked the rates by the losses you report: so each schedule is flattered by its luck on the test."),
+        "one rate for all": (_picked(lambda valid, test: valid.mean((0, 2)).argmin().expand(len(valid))),
+            "You gave all schedules one rate. The one it happens to suit wins."),
+        "the luckiest seed": (_picked(lambda valid, test: valid.amin(2).argmin(1)),
+            "You picked the rate by its luckiest network. Use the mean over seeds."),
+        "seeds not paired": (_picked(_own, _unpaired),
+            "The errors ignore that the seeds are the same: take the differences seed by seed, then their spread."),
         "the spread instead of the error": (
             _picked(_own, lambda losses: (_paired(losses)[0], (losses - losses[:1]).std(1))),
-            "You returned the spread of the differences. The error of their mean is smaller, by √(seeds).",
-        ),
-        "the sign": (
-            _picked(_own, lambda losses: (-_paired(losses)[0], _paired(losses)[1])),
-            "The sign: a schedule that is worse than the first has a positive difference.",
-        ),
+            "You returned the spread of the differences. The error of their mean is smaller, by √(seeds)."),
+        "the sign": (_picked(_own, lambda losses: (-_paired(losses)[0], _paired(losses)[1])),
+            "The sign: a schedule that is worse than the first has a positive difference."),
     },
-)
+)  # fmt: skip
 def paired_losses(answer: Callable, generator: torch.Generator) -> str | None:
     """`paired_losses(valid, test)`: mean and standard error (schedules,) of the differences from schedule 0."""
