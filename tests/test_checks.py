@@ -1,27 +1,176 @@
-"""The frame of the exercises: three statuses, a message for each misconception, grading with a secret seed."""
+"""The frame of the exercises: statuses, recognised mistakes, and answers in the styles that learners write."""
 
+import re
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from stored_solutions import solutions
 
 from labsupport import checks
-from labsupport.checks import frame
+from labsupport.checks import compare, frame
+
+SOLUTIONS = solutions(Path(__file__).parents[1])
+ASKED = "its text asks for the dtype"
+EXCEPTIONS = {  # (check, style): why the solution in that style is refused
+    **{(name, "float32"): ASKED for name in (
+        "hypergradients.design_ties", "initialization.jittered_start", "initialization.merge_twins",
+        "initialization.orthogonal_start", "optimizers.adadelta_step", "optimizers.lion_step",
+        "schedules.average_weights",
+    )},
+    **{(name, "in place"): "its text forbids it" for name in ("landscape.sam_step", "initialization.set_forget_bias")},
+}  # fmt: skip
+DOUBLE_INSIDE = ("landscape.morse_index", "landscape.escape_noise")  # their threshold is below single precision
 
 
-@frame.check(wrong={"a": lambda: 1, "b": lambda: 2, "c": lambda: 3})
+def mapped(value, change):
+    """`value` with `change` applied to each tensor in it."""
+    if isinstance(value, list | tuple):
+        return type(value)(mapped(part, change) for part in value)
+    return change(value) if isinstance(value, torch.Tensor) else value
+
+
+def single(answer, *, inside=False):
+    def cast(part):
+        return part.float() if part.is_floating_point() else part
+
+    return lambda *args: mapped(answer(*(args if inside else mapped(args, cast))), cast)
+
+
+def in_double(answer):
+    def call(*args):
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.float64)
+        try:
+            return answer(*args)
+        finally:
+            torch.set_default_dtype(before)
+
+    return call
+
+
+def numpy(answer):
+    def convert(value):
+        if isinstance(value, int | float):
+            return np.float64(value)
+        return type(value)(map(convert, value)) if isinstance(value, list | tuple) else value
+
+    return lambda *args: convert(mapped(answer(*args), lambda part: part.detach().numpy()))
+
+
+def python(answer):
+    return lambda *args: mapped(answer(*args), lambda part: part.tolist())
+
+
+def in_place(answer):
+    """Overwrites all that it was given, after it has computed."""
+
+    def call(*args):
+        result = mapped(answer(*args), torch.clone)
+        for part in args:
+            if isinstance(part, list):
+                mapped(part, torch.Tensor.zero_)
+                part.clear()
+            mapped(part, torch.Tensor.zero_)
+        return result
+
+    return call
+
+
+STYLES = {"float32": single, "float64 default": in_double, "NumPy": numpy, "Python": python, "in place": in_place}
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", checks.ALL)
+def test_solutions_are_accepted_in_every_natural_style(name, style):
+    check, answer = checks.ALL[name], STYLES[style](SOLUTIONS[name])
+    if style == "float32" and name in DOUBLE_INSIDE:
+        answer = single(SOLUTIONS[name], inside=True)
+    for seed in range(3):
+        report = check(answer, seed)
+        if (name, style) in EXCEPTIONS:
+            assert report.status == "wrong" and re.search(r"dtype|float|in place|rounding", report.message), report
+        else:
+            assert report.status == "correct", report
+
+
+@pytest.mark.parametrize("name", checks.ALL)
+def test_thirty_seeds_refuse_each_mistake_by_its_own_message_and_no_right_answer(name):
+    check = checks.ALL[name]
+    assert len(check.wrong) >= 3 and len(set(check.messages.values())) == len(check.wrong)
+    for seed in range(30):
+        assert check(SOLUTIONS[name], seed).status == "correct", seed
+        for mistake, answer in check.wrong.items():
+            report = check(answer, seed)
+            assert report.status == "wrong" and report.message.endswith(check.messages[mistake]), (seed, report)
+
+
+def nudged(value):
+    if isinstance(value, str):
+        return value + "s"
+    if isinstance(value, list | tuple):
+        return type(value)(map(nudged, value))
+    return value + 1 if isinstance(value, int) else value * 1.0007
+
+
+@pytest.mark.parametrize("name", [name for name, check in checks.ALL.items() if check.truth])
+def test_no_message_shows_two_equal_numbers(name):
+    check = checks.ALL[name]
+    for seed in range(3):
+        report = check(lambda *args: nudged(SOLUTIONS[name](*args)), seed)
+        found = re.search(r"(?:is|be) (\[.*?\]|\S+); you found (\[.*?\]|\S+?)\.(?:\s|$)", report.message)
+        if report.status == "wrong" and found:
+            assert found[1] != found[2], report
+        assert report.status == "wrong", report
+
+
+@pytest.mark.parametrize("name", checks.ALL)
+def test_every_check_leaves_a_stub_not_attempted(name):
+    assert checks.ALL[name](lambda *args, **named: ...).status == "not attempted"
+
+
+@frame.check(
+    truth=lambda x: 4 * x,
+    given=lambda generator: [(1.0,), (2.5,)],
+    wrong={
+        "a": (lambda x: x, "once"), "b": (lambda x: 2 * x, "twice"), "c": (lambda x: 1 / (x - 1), "pole"),
+    },
+)  # fmt: skip
 def four(answer, generator):
-    """An example: the answer is four."""
-    return None if answer() == 4 else f"not {answer()}"
+    """`four(x)`: four times x."""
 
 
-def test_statuses():
-    assert four(lambda: 4).status == "correct" and repr(four(lambda: 4)) == "✓ four: correct"
-    assert four(lambda: 5).message == "not 5"
-    assert four(lambda: ...).status == "not attempted"
-    assert "is a `return` missing?" in four(lambda: None).message
-    assert "ZeroDivisionError" in four(lambda: 1 / 0).message
-    assert "check-not-attempted" in four(lambda: ...)._repr_html_()
+def test_statuses_and_messages():
+    assert repr(four(lambda x: x + 3 * x)) == "✓ four: correct"
+    assert four(lambda x: 2 * x).message == "For x = 1 the answer is 4; you found 2. twice"
+    assert four(lambda x: 4.003 * x).message == "For x = 1 the answer is 4; you found 4.003."
+    assert four(lambda x: x / (x - 1) / x).message == "For x = 1: pole"
+    assert "is a `return` missing?" in four(lambda x: None).message
+    assert "It raised KeyError" in four(lambda x: {}[x]).message
+    assert "It raised SystemExit" in four(lambda x: sys.exit(1)).message
+    assert "check-not-attempted" in four(lambda x: ...)._repr_html_()
+    assert "you returned a tuple of 2" in four(lambda x: (x, x)).message
+
+
+def with_a_docstring(x):
+    """It says
+
+    ...
+    """
+    x = 4 * x
+
+
+def half_written(x):
+    """It says nothing."""
+    y = 4 * x  # noqa: F841
+    ...
+
+
+def test_a_stub_is_known_from_a_docstring():
+    assert four(with_a_docstring).status == "wrong"
+    assert four(half_written).status == "not attempted"
 
 
 def test_refusals():
@@ -29,25 +178,13 @@ def test_refusals():
         four(4)
     with pytest.raises(ValueError, match="check: wrong must hold >= 3"):
         frame.check(wrong={})
+    with pytest.raises(ValueError, match="check: truth and given must go together"):
+        frame.check(wrong={name: (abs, name) for name in "abc"}, truth=abs)
 
 
-def refused_each_by_its_own_message(check, seed):
-    """What every check owes its stored wrong answers."""
-    reports = {what: check(answer, seed) for what, answer in check.wrong.items()}
-    assert len(reports) >= 3 and {r.status for r in reports.values()} == {"wrong"}
-    messages = [r.message for r in reports.values()]
-    assert not any("It raised" in m for m in messages) and len(set(messages)) == len(messages)
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2])
-@pytest.mark.parametrize("name", checks.ALL)
-def test_every_check_refuses_its_wrong_answers_each_with_its_own_message(name, seed):
-    refused_each_by_its_own_message(checks.ALL[name], seed)
-
-
-@pytest.mark.parametrize("name", checks.ALL)
-def test_every_check_leaves_a_stub_not_attempted(name):
-    assert checks.ALL[name](lambda *args, **named: ...).status == "not attempted"
+@pytest.mark.parametrize(("a", "b"), [(0.1, 0.1004), (1.0, 1.0 + 1e-15), (1e-9, 0.0), (2.0, float("nan"))])
+def test_texts_of_two_numbers_differ(a, b):
+    assert len(set(compare.texts(a, b))) == 2
 
 
 def test_grading_finds_answers_by_name():
@@ -58,8 +195,8 @@ def test_grading_finds_answers_by_name():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: four(lambda: 4, "secret"), "four: seed must be an integer >= 0, got 'secret'"),
-        (lambda: four(lambda: 4, None), "four: seed must be an integer >= 0, got None"),
+        (lambda: four(lambda x: 4, "secret"), "four: seed must be an integer >= 0, got 'secret'"),
+        (lambda: four(lambda x: 4, None), "four: seed must be an integer >= 0, got None"),
         (lambda: frame.grade({}, checks.landscape, seed=1.5), "grade: seed must be an integer >= 0, got 1.5"),
         (lambda: frame.grade(None, checks.landscape, seed=1), "grade: namespace must be a dict .*, got NoneType"),
         (lambda: frame.grade({}, "landscape", seed=1), "grade: topic must be a module with checks.*, got 'landscape'"),
@@ -71,12 +208,46 @@ def test_a_grader_s_mistake_is_not_the_reader_s(call, message):
         call()
 
 
-def test_an_answer_can_neither_leave_nor_change_what_it_is_judged_by():
-    @frame.check(wrong=four.wrong)
-    def double(answer, generator):
-        given = torch.ones(2)
-        return None if torch.equal(answer(given), 2 * given) else "not doubled"
+def sam_in_place(gradient, theta, lr, radius):
+    slope = gradient(theta)
+    theta -= lr * gradient(theta + radius * slope / slope.norm())
+    return theta
 
-    assert double(lambda x: x.mul_(2)).status == "correct"
-    assert double(lambda x: x.zero_()).status == "wrong"
-    assert "It raised SystemExit" in double(lambda x: sys.exit(1)).message
+
+def crashes_at_two(lr, curvature, noise):
+    return lr * noise**2 / (2 * (2 - lr * curvature)) if lr * curvature <= 2 else float("inf")
+
+
+def natural_barrier(losses):
+    u = torch.linspace(0, 1, len(losses))
+    return (losses - torch.lerp(losses[0].float(), losses[-1].float(), u)).max()
+
+
+def popping(train_from, third_loss, first, learnt, starts):
+    number, gains = len(starts), []
+    while starts:
+        start = starts.pop()
+        gains.append(third_loss(train_from(first, start)) - third_loss(train_from(learnt, start)))
+    gains = torch.stack(gains)
+    return gains.mean(), gains.std() / number**0.5
+
+
+def test_repairs():
+    assert checks.landscape.loss_barrier(natural_barrier).status == "correct"
+    assert "changed `theta` in place" in checks.landscape.sam_step(sam_in_place).message
+    assert "divides by zero" in checks.schedules.noise_floor(crashes_at_two).message
+    last = checks.schedules.snapshot_steps.wrong["the end while the rate rises"]
+    assert "on its way up" in checks.schedules.snapshot_steps(last).message
+    assert checks.hypergradients.honest_gain(popping).status == "correct"
+    rate = checks.optimizers.fair_rate(lambda lr, old, new: torch.tensor(lr * (1 - new) / (1 - old)).float())
+    assert rate.status == "correct", rate
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["hypergradients.bits_kept", "hypergradients.step_back", "hypergradients.undamp", "hypergradients.exact_method",
+     "hypergradients.learn_from_starts", "schedules.schedule_free_step"],
+)  # fmt: skip
+def test_an_unknown_mistake_is_told_with_the_place_and_both_numbers(name):
+    message = checks.ALL[name](lambda *args: nudged(SOLUTIONS[name](*args))).message
+    assert re.search(r"(is|be) \S+; you found \S+", message), message

@@ -2,7 +2,7 @@
 
 import pytest
 
-from labsupport.checks import hypergradients_learning
+from labsupport.checks import hypergradients
 
 
 def with_loop(train_from, third_loss, first, learnt, starts):
@@ -23,7 +23,7 @@ def in_place(logs, slope, size, num_steps):
     return logs
 
 
-RIGHT = [(hypergradients_learning.honest_gain, with_loop), (hypergradients_learning.learn_from_starts, in_place)]
+RIGHT = [(hypergradients.honest_gain, with_loop), (hypergradients.learn_from_starts, in_place)]
 
 
 @pytest.mark.parametrize("seed", range(5))

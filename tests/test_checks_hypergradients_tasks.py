@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from labsupport.checks import hypergradients_tasks
+from labsupport.checks import hypergradients
 
 
 def by_loops(weights, ties):
@@ -32,10 +32,10 @@ def with_an_empty_diagonal(groups, share, decay):
 
 
 RIGHT = [
-    (hypergradients_tasks.tie_slope, by_loops),
-    (hypergradients_tasks.tie_slope, by_autograd),
-    (hypergradients_tasks.design_ties, with_finite_numbers),
-    (hypergradients_tasks.design_ties, with_an_empty_diagonal),
+    (hypergradients.tie_slope, by_loops),
+    (hypergradients.tie_slope, by_autograd),
+    (hypergradients.design_ties, with_finite_numbers),
+    (hypergradients.design_ties, with_an_empty_diagonal),
 ]
 
 
@@ -47,7 +47,7 @@ def test_right_answers_of_another_kind_are_accepted(check, answer, seed):
 
 
 def test_other_mistakes_are_refused():
-    slope, ties = hypergradients_tasks.tie_slope, hypergradients_tasks.design_ties
+    slope, ties = hypergradients.tie_slope, hypergradients.design_ties
     assert slope(lambda weights, logs: by_loops(weights, logs).sum()).status == "wrong"
     assert slope(lambda weights, logs: 1.01 * by_loops(weights, logs)).status == "wrong"
     assert ties(lambda groups, share, decay: with_finite_numbers(groups, share, decay).triu()).status == "wrong"

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from labsupport import checks, models
-from labsupport.checks import initialization_symmetry as symmetry
+from labsupport.checks.initialization import symmetry_and_scale as symmetry
 
 
 def moves(net, optimizer):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from labsupport import checks
-from labsupport.checks import initialization_starts
+from labsupport.checks.initialization import starting_points
 from labsupport.initialization import starts
 
 
@@ -74,7 +74,7 @@ def test_one_step_of_descent_moves_every_layer_equally_far_at_any_width(growth):
 
 
 def test_no_answer_that_is_stored_as_wrong_is_the_truth():
-    names = initialization_starts.__all__
+    names = starting_points.__all__
     assert sorted(names) == ["maximal_update", "memory_bias", "set_forget_bias"]
     for name in names:
         assert globals()[name] not in getattr(checks.initialization, name).wrong.values()

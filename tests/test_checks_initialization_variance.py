@@ -54,7 +54,7 @@ def test_a_right_size_of_another_shape_is_refused():
 def test_an_error_names_the_shape_that_raised_it():
     report = initialization.he_std(lambda shape: shape[2])
     assert report.status == "wrong"
-    assert "IndexError" in report.message and "of shape (" in report.message
+    assert "IndexError" in report.message and "shape = (" in report.message
 
 
 def global_generator(rows, columns, gain, generator):

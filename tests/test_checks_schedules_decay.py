@@ -100,12 +100,12 @@ def test_a_logarithm_with_a_little_more_is_refused_too(t_mul):
 @pytest.mark.parametrize(
     ("check", "answer", "word"),
     [
-        (schedules.noise_floor, lambda lr, curvature, noise: noise / curvature, "floor is"),
-        (schedules.clamped_cosine, lambda step, init, decay_steps: init, "half a period"),
-        (schedules.clamped_cosine, lambda step, init, decay_steps: math.nan, "the rate is"),
-        (schedules.place_in_cycles, lambda step, first, t_mul: 3, "return the pair"),
-        (schedules.triangle_rate, lambda step, low, high, half_cycle: low, "stands still"),
-        (schedules.snapshot_steps, lambda schedule, num_steps: [], "keep the weights after"),
+        (schedules.noise_floor, lambda lr, curvature, noise: noise / curvature, "; you found"),
+        (schedules.clamped_cosine, lambda step, init, decay_steps: init, "; you found"),
+        (schedules.clamped_cosine, lambda step, init, decay_steps: math.nan, "you found nan"),
+        (schedules.place_in_cycles, lambda step, first, t_mul: 3, "Return the pair"),
+        (schedules.triangle_rate, lambda step, low, high, half_cycle: low, "; you found"),
+        (schedules.snapshot_steps, lambda schedule, num_steps: [], "you found []"),
     ],
     ids=["another formula", "constant", "NaN", "a number", "no triangle", "nothing"],
 )

@@ -5,7 +5,7 @@ import torch
 from scipy import stats
 
 from labsupport import checks, optimizers
-from labsupport.checks import schedules_use
+from labsupport.checks.schedules import what_to_use as schedules_use
 
 
 def average_weights(num_steps, start):
@@ -63,21 +63,3 @@ def test_no_answer_that_is_stored_as_wrong_is_the_truth():
     assert sorted(names) == ["average_weights", "paired_losses", "schedule_free_step"]
     for name in names:
         assert globals()[name] not in getattr(checks.schedules, name).wrong.values()
-
-
-@pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("name", schedules_use.__all__)
-def test_each_misconception_has_its_own_message(name, seed):
-    check = getattr(checks.schedules, name)
-    reports = [check(wrong, seed) for wrong in check.wrong.values()]
-    assert all(report.status == "wrong" and "raised" not in report.message for report in reports)
-    assert len({report.message for report in reports}) == len(reports)
-
-
-@pytest.mark.parametrize("name", schedules_use.__all__)
-def test_single_precision_is_refused(name):
-    def rounded(*given):
-        got = globals()[name](*given)
-        return tuple(part.float() for part in got) if isinstance(got, tuple) else got.float()
-
-    assert "float64" in getattr(checks.schedules, name)(rounded).message

@@ -379,6 +379,7 @@ def searched(device):
 
 HERE = "it draws integers on the CPU, and whoever needs them moves them"
 NO_TENSOR = "it takes and returns no tensor"
+JUDGES = "it compares the values of a reader's answer on the CPU"
 VALUES = "it needs the values of its tensors, and meta tensors have none"
 TEXT = "it makes text and pictures on the CPU"
 PREDICTION = "it takes numbers, computes on the CPU and returns numbers"
@@ -386,6 +387,19 @@ LABELS = {"xlabel": "x", "ylabel": "y"}
 
 DRAWN = "its networks are drawn on the CPU, and go where the data is"
 TABLE: dict[str, Entry] = {
+    "checks.compare.Raised": cannot(JUDGES),
+    "checks.compare.as_tensor": cannot(JUDGES),
+    "checks.compare.close": cannot(JUDGES),
+    "checks.compare.copied": cannot(JUDGES),
+    "checks.compare.described": cannot(JUDGES),
+    "checks.compare.difference": cannot(JUDGES),
+    "checks.compare.dtypes": cannot(JUDGES),
+    "checks.compare.exactly": cannot(JUDGES),
+    "checks.compare.texts": cannot(JUDGES),
+    "checks.compare.unchanged": cannot(JUDGES),
+    "checks.draws.normal": cannot("it draws small inputs on the CPU"),
+    "checks.draws.uniform": cannot("it draws small inputs on the CPU"),
+    "checks.draws.whole": cannot("it draws small inputs on the CPU"),
     "checks.frame.Check": cannot("it draws its own small inputs on the CPU"),
     "checks.frame.Report": cannot(NO_TENSOR),
     "checks.frame.check": cannot(NO_TENSOR),
