@@ -868,8 +868,6 @@ TABLE: dict[str, Entry] = {
     "show.bundles.is_live": cannot(TEXT),
     "show.bundles.picture": cannot(TEXT),
     "show.bundles.show_now": cannot(TEXT),
-    "show.claims.CLAIM": cannot(TEXT),
-    "show.claims.MARKS": cannot(TEXT),
     "show.claims.claim": cannot(TEXT),
     "show.claims.measurement": cannot(TEXT),
     "show.claims.origin": cannot(TEXT),
