@@ -259,7 +259,7 @@ def test_a_table_from_before_the_registry_is_not_older_than_its_claim(course, tm
     made.write_text(json.dumps(content))
     assert "Registered after its data were made." in box().data["text/html"]
     course(history=[past("", "conditional")])
-    assert "Registered after the run: δ was too large. It read “conditional” before." in box().data["text/html"]
+    assert "Δ was too large. It read “conditional” before." in box().data["text/html"]
 
 
 def test_running_a_page_again_is_refused_while_the_history_is_silent(course, tmp_path):

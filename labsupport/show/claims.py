@@ -88,9 +88,11 @@ def rule_text(record: Mapping[str, Any]) -> str:
     *words, side = record["rule"].split()
     delta = SIDES[side].format(f"{record['delta']:g}{' ' + record['unit'] if record['unit'] else ''}")
     lies = "the number" if "exact" in words else "the effect's interval"
+    deciding = sum(part["decides"] for part in record["conditions"])
+    shared = f" The {deciding} deciding conditions share the 5 % of false words." * ("exact" not in words and deciding > 1)
     if "always" in words:
-        return f"It holds if {lies} lies {delta} in every deciding condition, and fails with the first that does not."
-    return f"It holds if {lies} lies {delta}."
+        return f"It holds if {lies} lies {delta} in each deciding condition, and fails with the first failure.{shared}"
+    return f"It holds if {lies} lies {delta}.{shared}"
 
 
 def origin(record: Mapping[str, Any]) -> list[str]:
@@ -99,9 +101,11 @@ def origin(record: Mapping[str, Any]) -> list[str]:
         return ["Fixed before the run."]
     told = []
     for past in record["history"]:
-        when = f"Changed after a run that read “{past['verdict']}”" if past["hash"] else "Registered after the run"
-        before = "" if past["hash"] else f" It read “{past['verdict']}” before."
-        told.append(f"{when}: {past['reason'].rstrip('.')}.{before}")
+        reason = past["reason"].rstrip(".")
+        if past["hash"]:
+            told.append(f"Changed after a run that read “{past['verdict']}”: {reason}.")
+        else:  # shown before there was an entry
+            told.append(f"{reason[0].upper()}{reason[1:]}. It read “{past['verdict']}” before.")
     return told or ["Registered after its data were made."]
 
 
