@@ -89,7 +89,8 @@ def rule_text(record: Mapping[str, Any]) -> str:
     delta = SIDES[side].format(f"{record['delta']:g}{' ' + record['unit'] if record['unit'] else ''}")
     lies = "the number" if "exact" in words else "the effect's interval"
     deciding = sum(part["decides"] for part in record["conditions"])
-    shared = f" The {deciding} deciding conditions share the 5 % of false words." * ("exact" not in words and deciding > 1)
+    random = "exact" not in words and deciding > 1
+    shared = f" The {deciding} deciding conditions share the 5 % of false words." if random else ""
     if "always" in words:
         return f"It holds if {lies} lies {delta} in each deciding condition, and fails with the first failure.{shared}"
     return f"It holds if {lies} lies {delta}.{shared}"

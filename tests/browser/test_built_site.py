@@ -177,3 +177,19 @@ def test_a_page_opens_from_the_file_system(site_folder, open_page, trouble):
     page.keyboard.press("ArrowRight")
     assert page.locator("figure.slider img").first.get_attribute("src") != before
     trouble.assert_none()
+
+
+def test_the_ledger_is_narrowed_down(site_url, open_page, trouble):
+    page = open_page(f"{site_url}chapters/claims.html", "phone-light")
+    cards, lists = page.locator(".claim-card"), page.locator(".ledger-filters select")
+    every = cards.count()
+    expect(page.locator(".ledger-filters [role=status]")).to_have_text(f"{every} of {every} claims")
+    lists.nth(0).select_option("hypergradients")
+    lists.nth(1).select_option("fails")
+    shown = page.locator(".claim-card:visible")
+    assert 0 < shown.count() < every
+    assert shown.count() == page.locator(".claim-card.chapter-hypergradients.verdict-fails").count()
+    expect(page.get_by_role("heading", name="Landscape")).to_be_hidden()
+    shown.first.locator("summary").click()
+    expect(shown.first.get_by_text("Tested in")).to_be_visible()
+    trouble.assert_none()
