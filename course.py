@@ -35,10 +35,10 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "course-stamp.json"
+SITE = str(ROOT / "_site")
 CONSTRAINTS = ROOT / "constraints.txt"
 EXTRAS = ["lab", "test", "site", "cluster"]
-NO_VENV = ("this Python lacks its {} module: install it (Debian and Ubuntu: `sudo apt install python3-venv`), "
-           "then run the same command again")
+NO_VENV = "this Python lacks its {} module: install it (Debian: `sudo apt install python3-venv`), then try again"
 NOTEBOOKS_AT_ONCE = 2
 PAGE_SECONDS = 60  # a page that takes longer is marked in the table of times
 LAB_SETTINGS = {
@@ -211,9 +211,9 @@ def test(options):
     times = {}
     stages = [
         ("ruff", lambda: python("-m", "ruff", "check", ".")),
-        ("tests", lambda: python("-m", "pytest", "tests")),
-        ("pages", lambda: check_pages(times)),
         ("site", build_site),
+        ("tests", lambda: python("-m", "pytest", "tests", "-n2", "--dist=loadfile", SITE=SITE)),
+        ("pages", lambda: check_pages(times)),
     ]
     failed = []
     for name, stage in stages:
@@ -273,14 +273,15 @@ def print_times(times):
 
 def build_site():
     """Warnings are errors, and no page is executed while the site is built: the stored outputs are shown."""
+    shutil.rmtree(SITE, ignore_errors=True)  # a page that is gone would stay
     return python("-m", "sphinx", "-c", "book", "-W", "-n", "--keep-going", "-q", "-b", "html", "-d", "_build/doctrees",
-                  "-D", "nb_execution_mode=off", ".", "_site", SOURCE_DATE_EPOCH="0")
+                  "-D", "nb_execution_mode=off", ".", SITE, SOURCE_DATE_EPOCH="0")
 
 
 def site(options):
     set_up(["site"], options)
     must(build_site(), "building the site")
-    print(f"The site: {ROOT / '_site' / 'index.html'}")
+    print(f"The site: {SITE}/index.html")
 
 
 def run(options):
@@ -295,15 +296,14 @@ def derive(options):
 
 def table(options):
     set_up(["lab"], options)
-    more = [f"--jobs={options['JOBS']}"] if "JOBS" in options else []
-    more += ["--check"] if options.get("CHECK", "0") != "0" else []
+    more = ["--check"] if options.get("CHECK", "0") != "0" else []
+    more += [f"--jobs={options['JOBS']}"] if "JOBS" in options else []
     return python("-m", "labsupport.experiments.tables", options["NAME"], *more)
 
 
 def bench(options):
     set_up(["lab", "test"], options)
-    quick = {"QUICK": options["QUICK"]} if "QUICK" in options else {}
-    return python("-m", "benchmarks", options["TOPIC"], **quick)
+    return python("-m", "benchmarks", options["TOPIC"], **{k: v for k, v in options.items() if k == "QUICK"})
 
 
 def browser(options):
@@ -311,7 +311,7 @@ def browser(options):
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))):
         raise Stop("no Chromium was found: install it (Debian: `sudo apt install chromium`) and run this again")
     must(build_site(), "building the site")
-    return python("-m", "pytest", "tests/browser", "-m", "browser")
+    return python("-m", "pytest", "tests/browser", "-m", "browser", "-n2", "--dist=loadgroup", SITE=SITE)
 
 
 def lock(options):

@@ -1,5 +1,6 @@
-"""Build the site as `course.py site` does, but elsewhere, for the tests that look at it."""
+"""The site for the tests that look at it: the one that SITE names, or one built as `course.py site` does, but elsewhere."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def build_site(folder: Path) -> Path:
-    """Build into `folder`/site and return it; a warning or an error fails with Sphinx's own words."""
+    """Build into `folder`/site and return it; a warning or an error fails with Sphinx's own words.
+
+    Where SITE names a folder, course.py has just built the site there, and it is taken as it is.
+    """
+    if built := os.environ.get("SITE"):
+        return Path(built)
     site = folder / "site"
     options = ["-c", "book", "-W", "-n", "--keep-going", "-q", "-b", "html", "-d", str(folder / "doctrees")]
     done = subprocess.run(

@@ -325,9 +325,9 @@ def test_options_in_the_environment(tree):
 @pytest.mark.parametrize(
     ("failing", "last"),
     [
-        ("", "All stages passed: ruff, tests, pages, site"),
+        ("", "All stages passed: ruff, site, tests, pages"),
         ("*ruff*) exit 1;;", "FAILED: ruff"),
-        ("*valley.ipynb*) echo Cell 3 differs; exit 1;;\n*sphinx*) exit 2;;", "FAILED: pages, site"),
+        ("*valley.ipynb*) echo Cell 3 differs; exit 1;;\n*sphinx*) exit 2;;", "FAILED: site, pages"),
     ],
 )
 def test_no_stage_hides_a_later_one(tree, failing, last):

@@ -45,6 +45,7 @@ def test_a_run_killed_in_the_middle_goes_on_to_the_bit(tmp_path):
     killed = started(tmp_path / "cut.safetensors", tmp_path / "cut.pt")
     deadline = time.monotonic() + 120
     while not (tmp_path / "cut.safetensors").exists() and time.monotonic() < deadline:
+        assert killed.poll() is None, "the run ended before it had kept anything"
         time.sleep(0.02)
     time.sleep(0.3)
     killed.send_signal(signal.SIGKILL)
