@@ -1,4 +1,4 @@
-"""The site for the tests that look at it: the one that SITE names, or one built as `course.py site` does, but elsewhere."""
+"""The site for the tests that look at it: the one that SITE names, or one built as `course.py site` does."""
 
 import os
 import subprocess
