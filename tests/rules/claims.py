@@ -69,7 +69,10 @@ def claims_are_registered(book: Book) -> list[str]:
         except ValueError as error:
             found.append(f"{cell.where}: {error}")
     for topic, entries in known.items():
-        for name in entries:
+        for name, entry in entries.items():
+            for table in entry.tables:
+                if not (book.root / "chapters" / table.replace("/", "/tables/")).with_suffix(".py").exists():
+                    found.append(f"chapters/{topic}/claims.yml: {name!r}: there is no recipe {table!r}")
             if shown[topic, name] != 1:
                 found.append(f"chapters/{topic}/claims.yml: {name!r} is shown {shown[topic, name]} times, not once")
     return found
