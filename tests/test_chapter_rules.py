@@ -226,7 +226,7 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("claims_are_registered", "may only be added to", claim(history=[{"hash": "", "verdict": "fails", "reason": "r"}])),
     ("claims_are_registered", "shown 2 times", claim(name="second-leads-down")),
     ("claims_are_registered", "'lying-down' is shown 0 times", edit(REGISTRY, "second-leads-down", "lying-down")),
-    ("claims_are_registered", "no recipe 't/lost'", edit(REGISTRY, "tuned: nothing", "tuned: nothing\n  tables: [t/lost]")),
+    ("claims_are_registered", "no recipe 't/lost'", edit(REGISTRY, "count: 16", "count: 16\n  tables: [t/lost]")),
     ("claims_are_registered", "rule must be", edit(REGISTRY, "rule: above", "rule: beyond")),
     ("claims_are_sourced", "'nobody1900'", claim(source="nobody1900")),
     ("claims_are_sourced", "without", retype(FIRST, "# NBVAL_CHECK_OUTPUT\nshow.claim", "show.claim")),
