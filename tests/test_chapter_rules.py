@@ -129,6 +129,12 @@ ONE = "    ### BEGIN SOLUTION\n    return 1 * x\n    ### END SOLUTION"
 CONDITION = {"label": "", "effect": "1.50", "error": "0.40", "low": "0.65", "high": "2.35", "confidence": "95",
              "verdict": "holds", "decides": True}  # fmt: skip
 PREDICT = 'show.predict("first-pass"'
+ASKED = '```{code-cell} ipython3\n# {0}\nshow.{0}("x", "y", "z")\n```\n\n'
+TWICE = ASKED.replace("{0}", "predict") + ASKED.replace("{0}", "outcome")
+FOLDED = ":tags: [hide-output]\n\n# NBVAL_CHECK_OUTPUT\ndata.walk"
+SLOPE = "There the slope is"
+FIGURE = "There it is.\n\n:::{{figure}} pass.svg\n:alt: {}\n:width: 33.3%\n{}\n:::\n\nThe slope is"
+ALT, CAPTION = FIGURE.format("A steep fall.", "A pass."), FIGURE.format("A pass.", "A steep fall.")
 NEW_TERMS = "| **a** | 甲 |\n| **b** | 乙 |\n| **c** | 丙 |\n| **d** | 丁 |\n| **saddle point**"
 LONG = " ".join(["word"] * 30)
 
@@ -192,11 +198,23 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("shows_end_their_cells", "show.table(…) is not the last line", code("show.table({}, columns=[])\nlast = 1")),
     ("bodies_are_written_once", "double has the body of twice", code("def twice(y): return 2 * y")),
     ("no_global_seed_in_pages", "torch.manual_seed", code("torch.manual_seed(0)")),
-    ("predictions_come_first", "tagged hide-output", retype(FIRST, ":tags: [hide-output]\n\n", "")),
-    ("predictions_come_first", "no prediction stands", retype(FIRST, PREDICT, f"print({PREDICT[5:]}")),
-    ("predictions_come_first", "no show.predict", retype(FIRST, PREDICT, f"print({PREDICT[5:]}")),
-    ("predictions_come_first", "asked in", retype(FIRST, '"first-pass"', '"second-pass"')),
-    ("predictions_come_first", "no output", stored(FIRST, lambda nb: nb.cells[6 + 1].update(outputs=[]))),
+    ("predictions_have_outcomes", "no show.predict", retype(FIRST, PREDICT, f"print({PREDICT[13:]}")),
+    ("predictions_have_outcomes", "which nothing asks", retype(FIRST, PREDICT, f"print({PREDICT[13:]}")),
+    ("predictions_have_outcomes", "asked in", retype(FIRST, '"first-pass"', '"second-pass"', 2)),
+    ("predictions_have_outcomes", "one show.outcome", retype(FIRST, "It goes by", "### Between\n\nIt goes by")),
+    ("predictions_have_outcomes", "after 10 cells", retype(FIRST, "It goes by", "a\n\n+++\n\n" * 7 + "It goes by")),
+    ("predictions_have_outcomes", "within the fold", retype(FIRST, "It goes by", f"{TWICE}It goes by")),
+    ("predictions_have_outcomes", "hide-output", retype(FIRST, "# NBVAL_CHECK_OUTPUT\ndata.walk", FOLDED)),
+    ("nothing_gives_a_prediction_away", "what would reveal it", output("show.predict", {"text/html": "<p></p>"})),
+    ("nothing_gives_a_prediction_away", "cell 1: 'steep fall'", retype(FIRST, "pass a valley?", "pass a steep fall?")),
+    ("nothing_gives_a_prediction_away", "'steep fall'", retype(FIRST, "## Another look", "## A steep fall")),
+    ("nothing_gives_a_prediction_away", "cell 3: 'steep fall'", retype(FIRST, "There the", "A steep fall: the")),
+    ("nothing_gives_a_prediction_away", "'steep fall'", retype(FIRST, SLOPE, ALT)),
+    ("nothing_gives_a_prediction_away", "'steep fall'", retype(FIRST, SLOPE, CAPTION)),
+    ("nothing_gives_a_prediction_away", "'1234.5'", output("data.start", {"text/html": "<td>1234.5</td>"})),
+    ("nothing_gives_a_prediction_away", "'1234.5'", output("show.slider", {"text/html": '<img alt="1234.5 m">'})),
+    ("nothing_gives_a_prediction_away", "'1234.5'", retype(FIRST, "One pass is measured.", "It fell by 1234.5.")),
+    ("nothing_gives_a_prediction_away", "'1234.5'", retype(FIRST, "data.walk(slope)", "data.walk(slope)  # 1234.5")),
     (
         "no_errors", "ValueError",
         stored(FIRST, lambda nb: nb.cells[3].update(outputs=[nbformat.v4.new_output("error", ename="ValueError")])),

@@ -876,6 +876,7 @@ TABLE: dict[str, Entry] = {
     "show.claims.runs_text": cannot(TEXT),
     "show.figures.figure": cannot(TEXT),
     "show.figures.require_text": cannot(TEXT),
+    "show.predictions.outcome": cannot(TEXT),
     "show.predictions.predict": cannot(TEXT),
     "show.sliders.slider": cannot(TEXT),
     "show.text.measured": cannot(VALUES, gpu=lambda d: show.measured(floats(d, 3)) and ()),

@@ -84,12 +84,49 @@ def test_measured_is_mean_and_standard_error():
     assert show.measured([1.0, 2.0, 3.0]) == "2.0\u00a0±\u00a00.6"
 
 
+BANDS = {"low": (0, 1), "high": (2, float("inf"))}
+
+
+def asked(found, choices=("a: at once", "b"), why="It is so."):
+    show.predict("asked", "Which?", choices)
+    return show.outcome("asked", found, why)
+
+
+def test_an_outcome_is_the_choice_that_the_run_found():
+    for found in ("a", "a: at once"):
+        out = asked(found, why="<b>")
+        assert repr(out) == "The run: a: at once. <b>" and 'data-right="0"' in html(out) and "<b>" not in html(out)
+    assert "The run: high." in repr(asked(torch.tensor(2.0), BANDS)) and "The run: low." in repr(asked(0, BANDS))
+    record = asked("b").data["application/vnd.adaptive-training.outcome+json"]
+    assert record == {"name": "asked", "right": "b", "why": "It is so."}
+
+
+def test_what_reveals_an_answer_is_kept_and_not_shown():
+    out = show.predict("p", "q", ["a", "b"], reveals=["cut at 16"])
+    assert out.data["application/vnd.adaptive-training.prediction+json"]["reveals"] == ["cut at 16"]
+    assert "cut at 16" not in html(out) + repr(out)
+
+
 REFUSALS = {
     "figure: alt must": lambda: show.figure(draw(1), caption="c", alt=" "),
     "slider: values must hold 2 to 24": lambda: show.slider(draw, [1], label="l", alt="a"),
     "slider: start": lambda: show.slider(draw, [1, 2], label="l", alt="a", start=2),
     "slider: alt": lambda: show.slider(draw, [1, 2], label="l", alt=lambda v: ""),
     "predict: choices must be 2 to 6 different": lambda: show.predict("p", "q", ["a", "a"]),
+    "predict: reveals must be regular expressions, got '('": lambda: show.predict("p", "q", ["a", "b"], reveals=["("]),
+    "predict: interval must be (low, high) with low < high, got (1, 1) for 'a'": lambda: show.predict(
+        "p", "q", {"a": (1, 1), "b": (2, 3)}
+    ),
+    "predict: intervals must not overlap, got those of 'a' and 'b'": lambda: show.predict(
+        "p", "q", {"b": (1, 3), "a": (0, 2)}
+    ),
+    "outcome: name must be that of a prediction whose cell has run, got 'unasked'": lambda: show.outcome(
+        "unasked", "a", "so"
+    ),
+    "outcome: found must be one of": lambda: asked("c"),
+    "outcome: found must lie within a choice, got 1.5, which falls between two": lambda: asked(1.5, BANDS),
+    "outcome: found must be a number, for the choices are intervals, got 'low'": lambda: asked("low", BANDS),
+    "outcome: why must": lambda: asked("a", why=" "),
     "predict: question": lambda: show.predict("p", "", ["a", "b"]),
     "table: row 'a' must have 2 cells": lambda: show.table({"a": [1]}, columns=["x", "y"]),
     "table: rows must hold": lambda: show.table({}, columns=["x"]),

@@ -1,4 +1,4 @@
-"""Rules on a page's code: what a cell may not do, and what stands around a prediction."""
+"""Rules on a page's code: what a cell may not do."""
 
 import ast
 import re
@@ -100,27 +100,3 @@ def no_global_seed_in_pages(book: Book) -> list[str]:
     pattern = re.compile(r"\b(?:torch|np\.random|numpy\.random|random)\.(?:manual_seed|seed)\(|\.cuda\(")
     found = [(cell, pattern.search(cell.source)) for cell in _code(book)]
     return [f"{cell.where}: {match[0]!r}" for cell, match in found if match]
-
-
-def predictions_come_first(book: Book) -> list[str]:
-    """Each prediction stands directly before its experiment, whose output is folded; the answer is one text cell."""
-    found, names = [], defaultdict(list)
-    for page in book.lessons:
-        asking = {cell.index: cell for cell in page.code if cell.calls("show.predict")}
-        if not asking:
-            found.append(f"{page.where}: no show.predict")
-        for index, cell in asking.items():
-            follow = page.cells[index + 1 : index + 3]
-            if len(follow) < 2 or not follow[0].is_code or "hide-output" not in follow[0].tags or follow[1].is_code:
-                found.append(
-                    f"{cell.where}: after show.predict come a code cell tagged hide-output, then the answer's text"
-                )
-            elif not follow[0].outputs:
-                found.append(f"{follow[0].where}: the experiment of a prediction has no output to fold")
-            for call in cell.calls("show.predict"):
-                names[ast.unparse(call.args[0]) if call.args else "?"].append(cell.where)
-        folded = [cell for cell in page.code if "hide-output" in cell.tags and cell.index - 1 not in asking]
-        found += [f"{cell.where}: its output is folded, and no prediction stands before it" for cell in folded]
-    return found + [
-        f"{w[1]}: the prediction {name} is asked in {w[0]} already" for name, w in names.items() if len(w) > 1
-    ]

@@ -11,6 +11,7 @@ from book import exercises, ledger, pages, plan
 from labsupport.experiments import Samples, claims
 from labsupport.experiments.judging import judge
 from labsupport.show.claims import record
+from labsupport.show.predictions import PREDICTION
 
 from .model import Book
 
@@ -52,17 +53,25 @@ show.slider(lambda x: x, [1, 2], label="a", alt="A line")
 ```
 
 ```{{code-cell}} ipython3
-show.predict("{name}-pass", "Where does it lead?", ["up", "down"])
+show.predict("{name}-pass", "Where does it lead?", ["up", "down"], reveals=["steep fall", "1234.5"])
 ```
 
 ```{{code-cell}} ipython3
-:tags: [hide-output]
-
 # NBVAL_CHECK_OUTPUT
 data.walk(slope)
 ```
 
-It leads down by $-1,234.5$ units, or 7.5 %.
+It goes by $-1,234.5$ units, or 7.5 %.
+
+```{{code-cell}} ipython3
+:tags: [remove-input]
+
+show.outcome("{name}-pass", "down", "The slope leads down.")
+```
+
+One pass is measured.
+
+## Another look
 
 +++
 
@@ -153,7 +162,7 @@ FILES = {
     "labsupport/data.py": '__all__ = ["start"]\n\n\ndef start():\n    return 0.25\n\n\ndef walk(a):\n    return a\n',
     "labsupport/training.py": "from labsupport import data\n\n__all__ = []\n",
     "labsupport/t.py": "from labsupport.data import start\n\n__all__ = []\n",
-    "labsupport/show.py": '__all__ = ["claim"]\n\n\ndef claim():\n    pass\n\n\nslider = predict = claim\n',
+    "labsupport/show.py": '__all__ = ["claim"]\n\n\ndef claim():\n    pass\n\n\nslider = outcome = predict = claim\n',
     "labsupport/checks/__init__.py": 'from labsupport.checks import t\n\n__all__ = ["t"]\n',
     "labsupport/checks/t.py": "from labsupport import t\n\n__all__ = []\nkeep = double = triple = t\n",
 }
@@ -188,9 +197,14 @@ def outputs(source: str) -> list[nbformat.NotebookNode]:
         entry = claims.parsed(yaml.safe_load(CLAIM.format(name=name.split("-")[0])))[name]
         shown = record(entry, judge(entry, Samples([1.0, 2.0] * 8, range(16))))
         return [nbformat.v4.new_output("display_data", {ledger.CLAIM: shown, "text/plain": "holds, 1.50 ± 0.13"})]
+    name = source.split('"')[1] if '"' in source else ""
     shown = {
         "show.slider": {"text/html": '<figure><img alt="A line" src="data:image/png;base64,AAAA"></figure>'},
-        "show.predict": {"text/html": "<style>p { margin: 0.123em; }</style><p>Where does it lead?</p>"},
+        "show.predict": {
+            "text/html": "<style>p { margin: 0.123em; }</style><p>Where does it lead?</p>",
+            PREDICTION: {"name": name, "choices": ["up", "down"], "reveals": ["steep fall", "1234.5"]},
+        },
+        "show.outcome": {"text/html": "<p>The run: down. The slope leads down.</p>"},
         "data.walk": {"text/html": "<table><tr><td>−1234.5</td><td>7.5</td></tr></table>"},
         "data.start": {"text/plain": "[0.25, 0.5]"},
         "checks.t": {"text/plain": "correct"},

@@ -1,39 +1,56 @@
+// Folds what answers a prediction, from its cell to its outcome's, and remembers the reader's choice in this browser.
+// The same on the site (cells and paragraphs of a section) and in JupyterLab (cells that come and go while scrolling).
 (function () {
-  function keep(key, value) { try { localStorage.setItem(key, value); } catch (error) {} }
-  function stored(key) { try { return localStorage.getItem(key); } catch (error) { return null; } }
+  var MOST_CELLS = 8, CELLS = '.cell, .jp-Cell', memory = window.coursePredictions = window.coursePredictions || {};
+  function keep(key, value) { memory[key] = value; try { localStorage.setItem(key, value); } catch (error) {} }
+  function stored(key) { try { return localStorage.getItem(key) || memory[key]; } catch (error) { return memory[key]; } }
+  function isHeading(element) {
+    return element.matches('section') || (element.matches('.jp-MarkdownCell') && element.querySelector('h1, h2, h3, h4'));
+  }
+  function between(cell, name) {  // what stands from the prediction's cell to its outcome's, or to the section's end
+    var found = [], cells = 0;
+    for (var next = cell.nextElementSibling; next && !isHeading(next); next = next.nextElementSibling) {
+      if (next.matches(CELLS) && ++cells > MOST_CELLS) break;
+      found.push(next);
+      if (next.querySelector('.outcome[data-name="' + name + '"]')) break;
+    }
+    return found;
+  }
   function start() {
     document.querySelectorAll('[id="ID"]').forEach(function (root) {
       if (root.dataset.ready) return;
       root.dataset.ready = '1';
-      var key = 'predict:' + root.dataset.name, note = root.querySelector('.predict-note');
-      var cell = root.closest('.cell'), answer = cell && cell.nextElementSibling, texts = [];
-      for (var next = answer && answer.nextElementSibling; next && !next.matches('.cell, section'); next = next.nextElementSibling) texts.push(next);
-      var shown = document.createElement('p');
-      shown.className = 'predict-reminder';
-      function apply(choice) {
-        var done = choice !== null;
-        root.classList.add('predict-on');
-        root.classList.toggle('predict-done', done);
-        texts.forEach(function (text) { text.classList.toggle('predict-folded', !done); });
-        if (!done) return;
-        var input = root.querySelector('input[value="' + choice + '"]');
+      var name = root.dataset.name, key = 'predict:' + name, button = root.querySelector('button');
+      var note = root.querySelector('.predict-note'), cell = root.closest(CELLS), folded = [];
+      function apply() {
+        var choice = stored(key), done = choice != null;
+        var input = done && root.querySelector('input[value="' + choice + '"]');
         if (input) input.checked = true;
-        var words = input ? 'You predicted “' + input.parentElement.textContent.trim() + '”.' : 'Shown without a prediction.';
-        note.textContent = words + ' The result is below. Nothing you choose leaves this browser.';
-        root.querySelector('button').hidden = true;
-        root.querySelector('.predict-rule').textContent = '.jp-Cell:has([id="ID"]) + .jp-Cell .jp-OutputArea::before { content: ' +
-          JSON.stringify(words) + '; font-style: italic; display: block; padding: .3em 0; }';
-        var details = answer && answer.querySelector && answer.querySelector('details.hide');
-        if (details) {
-          details.open = true;
-          shown.textContent = words;
-          details.insertBefore(shown, details.querySelector('.cell_output'));
+        button.hidden = done;
+        var said = !done ? 'What follows is folded until you choose.' : input ? 'The result is below.' : 'Shown without a prediction.';
+        if (note.textContent !== said) note.textContent = said;
+        var now = done || !cell ? [] : between(cell, name);
+        folded.concat(now).forEach(function (element) { element.classList.toggle('predict-folded', now.includes(element)); });
+        folded = now;
+        document.dispatchEvent(new CustomEvent('course-predicted', { detail: name }));
+      }
+      function followed() {  // a link into the fold opens it
+        var target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+        if (target && target.closest('.predict-folded') && folded.includes(target.closest('.predict-folded'))) {
+          keep(key, 'skipped');
+          apply();
+          target.scrollIntoView();
         }
       }
-      root.addEventListener('change', function (event) { keep(key, event.target.value); apply(event.target.value); });
-      root.querySelector('button').hidden = false;
-      root.querySelector('button').addEventListener('click', function () { keep(key, 'skipped'); apply('skipped'); });
-      apply(stored(key));
+      root.addEventListener('change', function (event) { keep(key, event.target.value); apply(); });
+      button.addEventListener('click', function () { keep(key, 'skipped'); apply(); });
+      window.addEventListener('hashchange', followed);
+      if (cell && cell.parentElement && cell.matches('.jp-Cell')) {
+        new MutationObserver(function () { if (stored(key) == null) apply(); })
+          .observe(cell.parentElement, { childList: true, subtree: true });
+      }
+      apply();
+      followed();
     });
   }
   if (document.readyState === 'loading') document.addEventListener('DOMContentLoaded', start); else start();
