@@ -77,6 +77,8 @@ def outcome(name: str, found: str | float, why: str) -> Bundle:
         ValueError: no such prediction, a choice that it lacks, or a number between two choices.
     """
     require_text("outcome", why=why)
+    if "\n" in why.strip():
+        raise ValueError(f"outcome: why must be one line, got {why!r}")
     if name not in _ASKED:
         raise ValueError(f"outcome: name must be that of a prediction whose cell has run, got {name!r}")
     right = _right(_ASKED[name], found)
@@ -101,6 +103,9 @@ def _choices(choices: Any) -> dict[str, Interval | None]:
     if len({choice.strip() for choice in choices}) < len(choices):
         raise ValueError(f"predict: {rule}, got {choices!r}")
     if not isinstance(choices, Mapping):
+        names = [_short(choice) for choice in choices]
+        if len(set(names)) < len(names):
+            raise ValueError(f"predict: choices must differ before their first colon, got {names}")
         return dict.fromkeys(choices)
     for text, ends in choices.items():
         if not isinstance(ends, tuple | list) or len(ends) != 2 or not all(map(_is_real, ends)) or ends[0] >= ends[1]:
@@ -112,6 +117,11 @@ def _choices(choices: Any) -> dict[str, Interval | None]:
     return {text: (float(low), float(high)) for text, (low, high) in choices.items()}
 
 
+def _short(choice: str) -> str:
+    """A choice's name: what stands before its first colon."""
+    return choice.partition(":")[0].strip()
+
+
 def _is_real(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
 
@@ -120,7 +130,7 @@ def _right(choices: Mapping[str, Interval | None], found: Any) -> str:
     """The choice that the run's finding is."""
     found = found.item() if getattr(found, "ndim", None) == 0 else found
     if None in choices.values():
-        named = {text.partition(":")[0].strip(): text for text in choices} | {text: text for text in choices}
+        named = {_short(text): text for text in choices} | {text: text for text in choices}
         check_choice("outcome", "found", found, named)
         return named[found]
     if not _is_real(found):

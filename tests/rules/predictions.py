@@ -92,7 +92,7 @@ def nothing_gives_a_prediction_away(book: Book) -> list[str]:
 
     Looked at: title and headings of the whole page; before the prediction, and after its outcome up to the next
     heading of the second level: prose, captions, alt texts, code that is shown, outputs, labels and texts of sliders.
-    Left out: what folds (dropdowns, and between any prediction and its outcome all but the code).
+    Left out: what folds (dropdowns, and between any prediction and its outcome all but the code). Case is ignored.
     """
     found = []
     for page in book.lessons:
@@ -103,7 +103,7 @@ def nothing_gives_a_prediction_away(book: Book) -> list[str]:
                 found.append(f"{one.cell.where}: prediction {one.name!r} says nothing of what would reveal it")
             for place, text in _seen(page, one, folded):
                 for pattern in one.reveals:
-                    if match := re.search(pattern, text):
+                    if match := re.search(pattern, text, flags=re.I):
                         found.append(f"{place}: {match[0]!r} gives away {one.name!r}")
     return found
 
