@@ -18,9 +18,11 @@ __all__ = ["CLAIM", "Entry", "claims_of", "derived", "entries", "ledger_text", "
 INTRO = """\
 The field runs on sentences that everyone repeats. A page that tests one registers beforehand what it says, for which
 models, data and range, by which rule it is judged and what a replicate draws. The verdict is computed from unrounded
-numbers. It speaks of *here*, not of every network.
+numbers. It speaks of *here*, not of every network. A claim whose entry is younger than its data, or was changed after
+a look, says so.
 
-Of several conditions the claim's own scope holds only some. These decide; the others are shown.
+Not every condition lies within the scope of the sentence itself. Those that do decide; the others are shown, “beyond
+its scope”, and count for nothing.
 A condition *holds* (✓) where the interval of its effect lies wholly on the claim's side of δ, the smallest effect of
 interest, and *fails* (✗) where it lies wholly on the other. Else the run cannot tell (?). With m deciding conditions
 the interval covers 1 − 0.05 / m instead of 95 %, so that the chance of a false word stays 5 % for the whole claim. A

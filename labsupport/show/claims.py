@@ -90,7 +90,7 @@ def rule_text(record: Mapping[str, Any]) -> str:
     lies = "the number" if "exact" in words else "the effect's interval"
     deciding = sum(part["decides"] for part in record["conditions"])
     random = "exact" not in words and deciding > 1
-    shared = f" The {deciding} deciding conditions share the 5 % of false words." if random else ""
+    shared = f" Its {deciding} deciding conditions share 5 % of error." if random else ""
     if "always" in words:
         return f"It holds if {lies} lies {delta} in each deciding condition, and fails with the first failure.{shared}"
     return f"It holds if {lies} lies {delta}.{shared}"
@@ -133,14 +133,15 @@ def _condition(condition: dict, unit: str) -> str:
 def _box(record: dict) -> str:
     said, marks = record["verdict"], ("“", "”") if record["words"] == "source" else ("", "")
     items = "".join(f"<li>{escape(_condition(c, record['unit']))}</li>" for c in record["conditions"])
-    here = " ".join([f"Here: {record['scope']}.", runs_text(record), *origin(record)])
-    how = " ".join([f"Measured: {record['effect']}.", rule_text(record), f"Tuned: {record['tuned']}."])
+    how = f"Measured: {record['effect']}. {rule_text(record)}"
+    here = f"{record['scope']}. {runs_text(record)} Tuned: {record['tuned']}."
     small = 'style="margin:.3em 0;font-size:.9em"'
     return (
         f'<div class="claim claim-{said.replace(" ", "-")}" id="claim-{escape(record["name"])}" style="border-left:5px '
         f'solid {COLORS[said]};padding:.4em 1em;margin:1em 0"><p style="margin:.3em 0"><strong>Claim, tested: '
         f'<span aria-hidden="true">{MARKS[said]}</span> {said}</strong></p>'
         f'<p style="margin:.3em 0"><em>{escape(marks[0] + record["statement"] + marks[1])}</em></p>'
-        f'<ul style="margin:.3em 0">{items}</ul><p {small}>{escape(here)}</p>'
-        f"<details {small}><summary>How it was judged</summary>{escape(how)}</details></div>"
+        f'<p {small}>{escape(how)}</p><ul style="margin:.3em 0">{items}</ul>'
+        f"<p {small}>{escape(' '.join(origin(record)))}</p>"
+        f"<details {small}><summary>Model, data and runs</summary>{escape(here)}</details></div>"
     )

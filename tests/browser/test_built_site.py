@@ -108,46 +108,17 @@ def test_a_slider_is_dragged(site_url, open_page):
     assert image.get_attribute("src") != before
 
 
-def test_a_prediction_unfolds_its_answer_and_is_remembered(site_url, open_page, trouble):
-    page = open_page(f"{site_url}{PAGE}.html")
-    box = page.locator(".predict").first
-    result = page.locator(".cell:has(.predict) + .cell details.hide").first
-    prose = page.locator(".cell:has(.predict) + .cell").first.locator("xpath=following-sibling::*[1]")
-    expect(result.locator("summary")).to_contain_text("Show the result")
-    assert result.get_attribute("open") is None
-    expect(result.locator(".cell_output")).to_be_hidden()
-    expect(prose).to_be_hidden()
-    choice = box.get_by_role("radio").nth(1)
-    choice.focus()
-    page.keyboard.press("Space")
-    expect(result.locator(".cell_output")).to_be_visible()
-    expect(prose).to_be_visible()
-    label = box.locator("label").nth(1).inner_text().strip()
-    expect(result.locator(".predict-reminder")).to_contain_text(label)
-    page.reload()
-    expect(result.locator(".predict-reminder")).to_contain_text(label)
-    expect(box.get_by_role("radio").nth(1)).to_be_checked()
-    result.locator("summary").click()
-    expect(result.locator(".cell_output")).to_be_hidden()
-    trouble.assert_none()
-
-
 def test_without_scripts_everything_can_be_read(site_url, open_page):
     page = open_page(f"{site_url}{PAGE}.html", java_script_enabled=False)
     expect(page.locator("figure.slider img").first).to_be_visible()
-    prose = page.locator(".cell:has(.predict) + .cell").first.locator("xpath=following-sibling::*[1]")
-    expect(prose).to_be_visible()
     page.locator("details.hide summary").first.click()
-    expect(page.locator("details.hide .cell_output, details.hide .cell_input").first).to_be_visible()
+    expect(page.locator("details.hide .cell_input").first).to_be_visible()
 
 
 def test_on_paper_nothing_is_folded(site_url, open_page, picture):
     page = open_page(f"{site_url}{PAGE}.html")
     page.emulate_media(media="print")
     picture(page, "paper")
-    expect(page.locator(".cell:has(.predict) + .cell .cell_output").first).to_be_visible()
-    prose = page.locator(".cell:has(.predict) + .cell").first.locator("xpath=following-sibling::*[1]")
-    expect(prose).to_be_visible()
     expect(page.locator(".bd-sidebar-primary")).to_be_hidden()
 
 

@@ -23,6 +23,7 @@
       var name = root.dataset.name, key = 'predict:' + name, button = root.querySelector('button');
       var note = root.querySelector('.predict-note'), cell = root.closest(CELLS), folded = [];
       function apply() {
+        if (!root.isConnected) return;  // JupyterLab takes far cells out of the page, and cells that were run again
         var choice = stored(key), done = choice != null;
         var input = done && root.querySelector('input[value="' + choice + '"]');
         if (input) input.checked = true;
