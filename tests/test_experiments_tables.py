@@ -163,7 +163,7 @@ def test_the_command_makes_a_table_by_name(course, capsys):
     assert tables.main(["landscape/steps"]) == 0
     assert "steps.json: 4 rows\n" in capsys.readouterr().out
     assert tables.main(["landscape/steps", "--check"]) == 0
-    assert "steps.json: 4 rows, two run again and found the same" in capsys.readouterr().out
+    assert "steps.json: 4 rows, some run again and found the same" in capsys.readouterr().out
     assert _calls(course) == 3 + 2 + 2
     assert tables.main(["landscape/steps", "--jobs", "0"]) == 1
     assert "table: JOBS must be >= 1, got 0" in capsys.readouterr().err
@@ -484,6 +484,28 @@ def test_lists_agree_in_shape_and_mean(trained, curve, agrees):
     else:
         with pytest.raises(ValueError, match=r"check: curve must agree within 0\.125"):
             tables.check(recipe, progress=False)
+
+
+def test_a_recipe_names_the_cases_of_its_check(trained, monkeypatch):
+    recipe, table = trained
+    recipe.write_text(TRAINS + '\nCHECKED = [{"a": 2}]\n', encoding="utf-8")
+    monkeypatch.setattr(population, "train", trains_otherwise)  # another number for the last case alone
+    assert tables.check(recipe, progress=False) == table
+    before = table.read_bytes()
+    recipe.write_text(TRAINS + '\nCHECKED = [{"a": 2}, CASES[2]]\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"check: error must agree within 0\.25 .* \{'a': 3\}, 30\.0, got 31\.0"):
+        tables.check(recipe, progress=False)
+    assert table.read_bytes() == before
+
+
+@pytest.mark.parametrize("named", ["[]", "CASES[0]", "[{'a': 5}]", "[CASES[1], CASES[1]]", "[2]", "0"])
+def test_a_check_takes_only_cases_of_the_recipe(trained, named):
+    recipe, table = trained
+    before = table.read_bytes()
+    recipe.write_text(f"{TRAINS}\nCHECKED = {named}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="check: CHECKED must be a list of one or more of CASES, none twice, got "):
+        tables.check(recipe, progress=False)
+    assert table.read_bytes() == before
 
 
 def test_true_is_no_number():

@@ -125,6 +125,25 @@ def cases(recipe: Recipe) -> list[dict]:
     return found
 
 
+def checked(recipe: Recipe, among: list[dict]) -> list[dict]:
+    """The cases that a check runs again: the recipe's `CHECKED`, or the first and the last.
+
+    Args:
+        recipe: a recipe.
+        among: its cases.
+    Raises:
+        ValueError: `CHECKED` is no list of its cases, empty, or holds a case twice.
+    """
+    named = getattr(recipe.module, "CHECKED", None)
+    if named is None:
+        return [among[0], among[-1]][: len(among)]
+    known = {key(case) for case in among}
+    found = [key(case) for case in named if isinstance(case, dict)] if isinstance(named, list) else []
+    if not found or len(found) < len(named) or not known.issuperset(found) or len(set(found)) < len(found):
+        raise ValueError(f"check: CHECKED must be a list of one or more of CASES, none twice, got {named!r}")
+    return named
+
+
 def key(case: dict) -> str:
     """A case as text, whatever the order of its names."""
     return json.dumps(case, sort_keys=True)

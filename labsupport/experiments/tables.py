@@ -5,14 +5,15 @@ A recipe is a Python file `chapters/<topic>/tables/<name>.py` that defines
     CASES = [{"depth": 2, "seed": 0}, …]     # a flat dict of JSON scalars each, no two the same
     def run(case: dict) -> dict: …           # JSON scalars, or lists of them
     TOLERANCE = {"error": 0.2}               # if another machine's rounding may move a column, or one number for all
+    CHECKED = [CASES[3]]                     # if other cases than the first and the last should be run again by a check
 
 `make table NAME=<topic>/<name>` runs the cases that are still missing, with JOBS=2 two at a time. Each finished row is
 on disk before the next is waited for, so the work can be interrupted, killed and taken up again; a case that fails is
 named at the end, and the others are kept. The result, `<name>.json` beside the recipe, notes checksums of its rows, of
 the recipe and of the functions of labsupport that the recipe names, and the hashes under which the claims that it tests
 were registered (see `experiments.claims`). `load` refuses a table that was changed by hand or
-whose recipe does something else by now, and warns where one of these functions does. CHECK=1 then runs two cases again,
-compares them and notes the new checksums. To make a table from nothing, delete it first.
+whose recipe does something else by now, and warns where one of these functions does. CHECK=1 then runs two cases, or
+those of `CHECKED`, again, compares them and notes the new checksums. To make a table from nothing, delete it first.
 
 A page takes the recipe's own code to run a case before the reader: `recipe("<topic>/<name>").run(case)`.
 """
@@ -107,8 +108,9 @@ def make(name: str | Path, *, executor: Executor | None = None, progress: bool =
 
 
 def check(name: str | Path, *, executor: Executor | None = None, progress: bool = True) -> Path:
-    """Runs the first and the last case of a table again; where they agree, notes the checksums of today's code.
+    """Runs some cases of a table again; where they agree, notes the checksums of today's code.
 
+    They are those that the recipe names by `CHECKED`, a list of cases; where it names none, the first and the last.
     A column agrees within the recipe's `TOLERANCE`, an absolute one: a number for all columns or a dict by column, 0
     (equal) where it says nothing. Of a column of lists, the shape and the mean over all numbers must agree.
 
@@ -117,8 +119,9 @@ def check(name: str | Path, *, executor: Executor | None = None, progress: bool 
     Returns:
         The table's path. Its rows are as they were.
     Raises:
-        ValueError: there is no table, its rows were changed, its cases are no longer the recipe's, a case failed, or
-            a column lies outside its tolerance: case, column, both values and the tolerance are named.
+        ValueError: there is no table, its rows were changed, its cases are no longer the recipe's, `CHECKED` is
+            no list of them, a case failed, or a column lies outside its tolerance: case, column, both values and the
+            tolerance are named.
     """
     path = recipes.find("check", name, ".py")
     table = recipes.find("check", path.with_suffix(".json"), ".json")
@@ -131,12 +134,12 @@ def check(name: str | Path, *, executor: Executor | None = None, progress: bool 
     tolerance = getattr(held.module, "TOLERANCE", 0.0)
     agreement.check_tolerance(tolerance, {column for row, case in zip(rows, cases) for column in row.keys() - case})
     found: dict[str, dict] = {}
-    again = [cases[0], cases[-1]][: len(cases)]
+    again, stood = recipes.checked(held, cases), dict(zip(map(recipes.key, cases), rows, strict=True))
     with tqdm(total=len(again), desc=f"check {path.stem}", unit="case", disable=not progress) as bar:
         failed = workers.run(held, again, executor, lambda case, result: found.update({recipes.key(case): result}), bar)
     workers.refuse_failed("check", failed, "the table is as it was")
-    for case, row in ((cases[0], rows[0]), (cases[-1], rows[-1])):
-        old = {column: value for column, value in row.items() if column not in case}
+    for case in again:
+        old = {column: value for column, value in stood[recipes.key(case)].items() if column not in case}
         agreement.compare(case, old, found[recipes.key(case)], tolerance)
     stored.write(table, stored.head_of(held) | {"claims": head["claims"]}, rows)
     return table
@@ -148,7 +151,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("name", help="<topic>/<name>, or the path of a recipe")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time, each in a process of its own")
     parser.add_argument(
-        "--check", action="store_true", help="run two cases again and note the checksums of today's code"
+        "--check", action="store_true", help="run two cases or CHECKED again and note the checksums of today's code"
     )
     wanted = parser.parse_args(arguments)
     try:
@@ -162,7 +165,7 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         print("table: stopped; the finished cases are kept, and the same command goes on from there", file=sys.stderr)
         return 1
-    print(f"{table}: {len(load(table))} rows" + (", two run again and found the same" if wanted.check else ""))
+    print(f"{table}: {len(load(table))} rows" + (", some run again and found the same" if wanted.check else ""))
     return 0
 
 

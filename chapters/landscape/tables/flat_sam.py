@@ -18,6 +18,7 @@ CASES = [
     {"method": "SAM", "num_steps": 1000},
     {"method": "SGD", "num_steps": 2000},
 ]
+CHECKED = [CASES[0], CASES[1]]  # one of each method
 # float32 moves with its engine: two standard errors after 1,000 steps of SGD; of valid_error most is rate 0.8's
 TOLERANCE = {"valid_error": 0.04, "top": 0.03, "error": 0.0016, "train_loss": 1e-4}
 

@@ -26,6 +26,7 @@ CUTS = {
 CASES = [{"cut": "norm", "c": c} for c in (1e6, 3.0, 1.0, 0.3, 0.1, 0.03)]
 CASES += [{"cut": "value", "c": c} for c in (0.3, 0.1, 0.03, 0.01, 0.003)]
 CASES += [{"cut": "adam", "c": 1e6}]
+CHECKED = [{"cut": "norm", "c": 0.1}, *CASES[-2:]]  # one of each cut
 
 
 class Recurrent(nn.Module):
