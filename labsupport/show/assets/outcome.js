@@ -10,8 +10,8 @@
       line.hidden = choice == null;
       if (choice == null) return;
       var text = choices[Number(choice)], right = Number(choice) === Number(root.dataset.right);
-      line.textContent = text === undefined ? 'You looked without choosing.' :
-        right ? 'You chose this.' : 'You chose “' + text + '”.';
+      var words = text === undefined ? 'You looked without choosing.' : right ? 'You chose this.' : 'You chose “' + text + '”.';
+      if (line.textContent !== words) line.textContent = words;
       root.classList.toggle('outcome-right', right);
     });
   }

@@ -21,7 +21,7 @@
       if (root.dataset.ready) return;
       root.dataset.ready = '1';
       var name = root.dataset.name, key = 'predict:' + name, button = root.querySelector('button');
-      var note = root.querySelector('.predict-note'), cell = root.closest(CELLS), folded = [];
+      var note = root.querySelector('.predict-note'), cell = root.closest(CELLS), folded = [], told;
       function apply() {
         if (!root.isConnected) return;  // JupyterLab takes far cells out of the page, and cells that were run again
         var choice = stored(key), done = choice != null;
@@ -33,7 +33,9 @@
         var now = done || !cell ? [] : between(cell, name);
         folded.concat(now).forEach(function (element) { element.classList.toggle('predict-folded', now.includes(element)); });
         folded = now;
-        document.dispatchEvent(new CustomEvent('course-predicted', { detail: name }));
+        // Told once for each change: what it writes would wake the observer below, and that would tell again.
+        if (told !== choice) document.dispatchEvent(new CustomEvent('course-predicted', { detail: name }));
+        told = choice;
       }
       function followed() {  // a link into the fold opens it
         var target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
