@@ -311,7 +311,7 @@ def browser(options):
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))):
         raise Stop("no Chromium was found: install it (Debian: `sudo apt install chromium`) and run this again")
     must(build_site(), "building the site")
-    return python("-m", "pytest", "tests/browser", "-m", "browser", "-n2", "--dist=loadgroup", SITE=SITE)
+    return python("-m", "pytest", "tests/browser", "-m", "browser", "-n2", "--dist=loadfile", SITE=SITE)
 
 
 def lock(options):

@@ -251,3 +251,16 @@ def test_repairs():
 def test_an_unknown_mistake_is_told_with_the_place_and_both_numbers(name):
     message = checks.ALL[name](lambda *args: nudged(SOLUTIONS[name](*args))).message
     assert re.search(r"(is|be) \S+; you found \S+", message), message
+
+
+def test_lists_are_read_in_the_widest_of_their_dtypes():
+    assert not compare.close([0, 0.5, 0.9], torch.zeros(3)) and compare.close([1, 0.5], torch.tensor([1.0, 0.5]))
+    assert not compare.close(torch.tensor([1 + 5j]), torch.tensor([1.0]))
+
+
+def test_a_check_without_cases_is_its_author_s_mistake():
+    @frame.check(truth=abs, given=lambda generator: [], wrong={name: (abs, name) for name in "abc"})
+    def size(answer, generator):
+        """Nothing by hand."""
+
+    assert "given must yield at least one case" in size(lambda x: 99).message

@@ -109,6 +109,12 @@ def test_exact_claims_take_numbers_and_others_do_not():
         judge(exact, {"a": around(1.0), "b": 0.4})
 
 
+def test_an_exact_number_is_printed_as_far_as_its_verdict_needs():
+    exact = entry(rule="exact above", count=1)
+    found = record(exact, judge(exact, 0.50004))["conditions"][0]
+    assert found["verdict"] == "holds" and float(found["effect"]) > 0.5
+
+
 def test_estimates_are_judged_at_the_corrected_confidence():
     few = Samples([1.0, 2.0, 4.0, 8.0], FOUR)
     for ratio in (
@@ -159,6 +165,10 @@ REFUSED_ENTRIES = {
     "c: history must hold hash, verdict and reason": BASE | {"history": [{"hash": "1"}]},
     "c: a verdict of history must be one of": BASE | {"history": [{"hash": "1", "verdict": "good", "reason": "r"}]},
     "c: entry must be a mapping": 3,
+    "c: place must be a text, got None": BASE | {"place": None},
+    "c: unit must be a text, got False": BASE | {"unit": False},
+    "c: history must be a list, got None": BASE | {"history": None},
+    "c: history must hold texts": BASE | {"history": [{"hash": "", "verdict": "holds", "reason": "."}]},
 }
 
 

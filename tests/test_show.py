@@ -97,6 +97,7 @@ def test_an_outcome_is_the_choice_that_the_run_found():
         out = asked(found, why="<b>")
         assert repr(out) == "The run: a: at once. <b>" and 'data-right="0"' in html(out) and "<b>" not in html(out)
     assert "The run: high." in repr(asked(torch.tensor(2.0), BANDS)) and "The run: low." in repr(asked(0, BANDS))
+    assert "diverges" in repr(asked(float("inf"), {"low": [0, 1], "diverges": (1, float("inf"))}))
     record = asked("b").data["application/vnd.adaptive-training.outcome+json"]
     assert record == {"name": "asked", "right": "b", "why": "It is so."}
 
@@ -127,6 +128,7 @@ REFUSALS = {
     "outcome: found must lie within a choice, got 1.5, which falls between two": lambda: asked(1.5, BANDS),
     "outcome: found must be a number, for the choices are intervals, got 'low'": lambda: asked("low", BANDS),
     "predict: choices must differ before their first colon": lambda: asked("a", ("a: b", "a: c")),
+    "predict: name must be of letters": lambda: show.predict('a"b', "q", ["a", "b"]),
     "outcome: why must be one line": lambda: asked("a", why="a\nb"),
     "outcome: why must be a": lambda: asked("a", why=" "),
     "predict: question": lambda: show.predict("p", "", ["a", "b"]),

@@ -18,6 +18,7 @@ document.addEventListener("DOMContentLoaded", () => {
   };
   window.addEventListener("load", reach);
   window.addEventListener("resize", reach);
+  document.addEventListener("course-predicted", reach);
   narrowLedger();
 });
 

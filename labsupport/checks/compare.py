@@ -1,5 +1,6 @@
 """Comparing answers: what a reader may return in place of what is asked for, and words for what differs."""
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -62,7 +63,8 @@ def as_tensor(value: Any) -> Tensor | None:
     if isinstance(value, list | tuple) and value:
         parts = [as_tensor(part) for part in value]
         if all(part is not None and part.shape == parts[0].shape for part in parts):
-            return torch.stack([part.to(parts[0].dtype) for part in parts])
+            kind = functools.reduce(torch.promote_types, (part.dtype for part in parts))
+            return torch.stack([part.to(kind) for part in parts])
     return None
 
 
@@ -90,6 +92,8 @@ def close(got: Any, right: Any, *, rtol: float = 1e-4, atol: float = 1e-6, dtype
     a, b = as_tensor(got), as_tensor(right)
     if a is None or b is None or (a.shape != b.shape and not a.numel() == b.numel() == 1):
         return a is None and b is None and got == right
+    if a.is_complex() and not b.is_complex():
+        return False
     if dtype and a.dtype != b.dtype and not isinstance(got, int | float):
         return False
     if not b.is_floating_point():

@@ -103,6 +103,8 @@ class Check:
             if self.keeps and (changed := self._changed(handed, args)):
                 return changed
             cases.append(Case(label, args, self.truth(*copied(args)), got))
+        if not cases:
+            raise ValueError(f"{self.name}: given must yield at least one case, got none")
         bad = next((case for case in cases if not self._alike(case.got, case.right)), None)
         if bad is None:
             return None

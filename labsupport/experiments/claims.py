@@ -207,6 +207,9 @@ def _entry(name: Any, said: Any) -> Entry:
     for field in TEXTS + (("place",) if said["words"] == "source" else ()):
         if not isinstance(said[field], str) or not said[field].strip():
             raise ValueError(f"{where}: {field} must be a text, got {said[field]!r}")
+    for field in ("place", "unit"):
+        if not isinstance(said[field], str):
+            raise ValueError(f"{where}: {field} must be a text, got {said[field]!r}")
     check_choice(where, "words", said["words"], ("source", "ours"))
     check_number(where, "delta", said["delta"], low=0)
     check_count(where, "count", said["count"])
@@ -214,8 +217,10 @@ def _entry(name: Any, said: Any) -> Entry:
     lists = {field: _texts(where, field, said[field]) for field in ("decide", "beyond", "tables")}
     if len(set(lists["decide"] + lists["beyond"])) < len(lists["decide"] + lists["beyond"]):
         raise ValueError(f"{where}: decide and beyond must name each condition once, got {said['decide']}")
+    if not isinstance(said["history"], list):
+        raise ValueError(f"{where}: history must be a list, got {said['history']!r}")
     history = tuple(_past(where, past) for past in said["history"])
-    return Entry(name=name, **{**said, **lists, "place": str(said["place"]), "history": history})
+    return Entry(name=name, **{**said, **lists, "history": history})
 
 
 def _check_rule(where: str, rule: Any) -> None:
@@ -235,6 +240,6 @@ def _past(where: str, said: Any) -> Past:
     if not isinstance(said, dict) or said.keys() != {"hash", "verdict", "reason"}:
         raise ValueError(f"{where}: history must hold hash, verdict and reason, got {said!r}")
     check_choice(where, "a verdict of history", said["verdict"], VERDICTS)
-    if not isinstance(said["hash"], str) or not isinstance(said["reason"], str) or not said["reason"].strip():
+    if not isinstance(said["hash"], str) or not isinstance(said["reason"], str) or not said["reason"].strip(" ."):
         raise ValueError(f"{where}: history must hold texts, got {said!r}")
     return Past(**said)

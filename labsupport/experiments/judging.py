@@ -47,6 +47,8 @@ def judge(entry: Entry, samples: Measured | Real | Mapping[str, Any]) -> Judgeme
     """
     parts = _parts(entry, samples)
     wanted = entry.decide + entry.beyond
+    if not parts:
+        raise ValueError(f"claim: samples of {entry.name!r} must be of at least one condition, got none")
     if list(parts) == [""] != list(wanted) or set(parts) != set(wanted):
         raise ValueError(f"claim: conditions of {entry.name!r} must be {list(wanted)}, got {list(parts)}")
     counts = [1 if entry.exact else part.count for part in parts.values()]

@@ -67,6 +67,7 @@ def _printed(entry: Entry, found: Condition) -> dict[str, Any]:
             break
         decimals += 1
     ends = [f"{end:z.{decimals}f}".replace("-", "−") for end in (low, high)]
+    effect = ends[0] if low == high else effect  # nothing random: the number itself must show the verdict
     return {
         "label": found.label, "effect": effect, "error": error if found.error > 0 else "", "low": ends[0],
         "high": ends[1], "confidence": f"{100 * found.confidence:.4g}", "verdict": found.verdict,

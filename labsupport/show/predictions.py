@@ -41,6 +41,8 @@ def predict(
             overlap, an expression that is none.
     """
     require_text("predict", name=name, question=question)
+    if not re.fullmatch(r"[\w-]+", name):
+        raise ValueError(f"predict: name must be of letters, digits and hyphens, got {name!r}")
     intervals = _choices(choices)
     for pattern in reveals:
         try:
@@ -110,7 +112,7 @@ def _choices(choices: Any) -> dict[str, Interval | None]:
     for text, ends in choices.items():
         if not isinstance(ends, tuple | list) or len(ends) != 2 or not all(map(_is_real, ends)) or ends[0] >= ends[1]:
             raise ValueError(f"predict: interval must be (low, high) with low < high, got {ends!r} for {text!r}")
-    ordered = sorted(choices.items(), key=lambda pair: pair[1])
+    ordered = sorted(choices.items(), key=lambda pair: tuple(pair[1]))
     for (one, (_, high)), (other, (low, _)) in itertools.pairwise(ordered):
         if low < high:
             raise ValueError(f"predict: intervals must not overlap, got those of {one!r} and {other!r}")
@@ -135,7 +137,7 @@ def _right(choices: Mapping[str, Interval | None], found: Any) -> str:
         return named[found]
     if not _is_real(found):
         raise ValueError(f"outcome: found must be a number, for the choices are intervals, got {found!r}")
-    right = [text for text, (low, high) in choices.items() if low <= found < high]
+    right = [text for text, (low, high) in choices.items() if low <= found < high or found == high == math.inf]
     if not right:
         raise ValueError(f"outcome: found must lie within a choice, got {found:g}, which falls between two")
     return right[0]

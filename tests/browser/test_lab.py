@@ -22,8 +22,6 @@ TOKEN = "course"
 MINUTE = 60_000  # milliseconds
 SHOWN_ERRORS = ".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']"
 
-pytestmark = pytest.mark.xdist_group("lab")  # one JupyterLab serves them all
-
 
 @dataclass(frozen=True)
 class Lab:
