@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if wanted.command == "run":
             for md in pages.find(wanted.page):
+                ledger.refuse_changed(md)
                 pages.run(md)
         elif wanted.command == "derive":
             stale = derive(check=wanted.check)

@@ -10,7 +10,8 @@ import nbformat
 
 from book import pages, plan
 from labsupport.experiments import claims
-from labsupport.experiments.verdicts import TRUTH, VERDICTS
+from labsupport.experiments.claims import VERDICTS
+from labsupport.experiments.judging import TRUTH
 from labsupport.show.claims import CLAIM, MARKS, measurement, origin, rule_text, runs_text
 
 __all__ = ["CLAIM", "Entry", "claims_of", "derived", "entries", "ledger_text", "refuse_changed"]

@@ -215,11 +215,7 @@ def run(md: Path, *, progress: bool = True) -> None:
 
     Raises:
         PageError: a cell failed.
-        ValueError: a claim that the stored notebook shows was changed since, and its history does not say so.
     """
-    from book import ledger
-
-    ledger.refuse_changed(md)
     write(md, clean(execute(read(md), md, progress=progress)))
 
 

@@ -240,6 +240,8 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("verdicts_are_computed", "its conditions say", claim(verdict="fails")),
     ("claims_are_registered", "is not in chapters/t/claims.yml", claim(name="other")),
     ("claims_are_registered", "under another entry", claim(scope="all passes")),
+    ("claims_are_registered", "under another entry", edit(REGISTRY, "place: chapter 1", "place: chapter 2")),
+    ("claims_are_registered", "the unit of 'first-leads-down' was changed", edit(REGISTRY, "unit: m", "unit: km")),
     ("claims_are_registered", "history must first hold", edit(REGISTRY, "delta: 1", "delta: 0.5")),
     ("claims_are_registered", "may only be added to", claim(history=[{"hash": "", "verdict": "fails", "reason": "r"}])),
     ("claims_are_registered", "shown 2 times", claim(name="second-leads-down")),

@@ -1,5 +1,6 @@
 """The frame of the exercises: statuses, recognised mistakes, and answers in the styles that learners write."""
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from stored_solutions import solutions
 
 from labsupport import checks
-from labsupport.checks import compare, frame
+from labsupport.checks import compare, frame, wording
 
 SOLUTIONS = solutions(Path(__file__).parents[1])
 ASKED = "its text asks for the dtype"
@@ -107,6 +108,21 @@ def test_thirty_seeds_refuse_each_mistake_by_its_own_message_and_no_right_answer
             assert report.status == "wrong" and report.message.endswith(check.messages[mistake]), (seed, report)
 
 
+def test_an_answer_leaves_torch_as_it_was():
+    def rude(answer):
+        def call(*args):
+            torch.set_default_dtype(torch.float16)
+            torch.set_grad_enabled(False)
+            return answer(*args)
+
+        return call
+
+    for name in ("schedules.triangle_rate", "schedules.noise_floor", "hypergradients.hypergradient"):
+        if name in checks.ALL:
+            assert checks.ALL[name](rude(SOLUTIONS[name])).status == "correct"
+            assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
+
+
 def nudged(value):
     if isinstance(value, str):
         return value + "s"
@@ -184,7 +200,7 @@ def test_refusals():
 
 @pytest.mark.parametrize(("a", "b"), [(0.1, 0.1004), (1.0, 1.0 + 1e-15), (1e-9, 0.0), (2.0, float("nan"))])
 def test_texts_of_two_numbers_differ(a, b):
-    assert len(set(compare.texts(a, b))) == 2
+    assert len(set(wording.texts(a, b))) == 2
 
 
 def test_grading_finds_answers_by_name():
@@ -263,4 +279,46 @@ def test_a_check_without_cases_is_its_author_s_mistake():
     def size(answer, generator):
         """Nothing by hand."""
 
-    assert "given must yield at least one case" in size(lambda x: 99).message
+    with pytest.raises(ValueError, match="size: given must yield at least one case"):
+        size(lambda x: 99)
+
+    @frame.check(truth=lambda x: 1 / 0, given=lambda generator: [(1,)], wrong={name: (abs, name) for name in "abc"})
+    def broken(answer, generator):
+        """A truth that fails is not the reader's doing."""
+
+    with pytest.raises(ZeroDivisionError):
+        broken(abs)
+
+
+def test_named_answers_are_compared_by_name():
+    wrong = {name: (lambda x, name=name: {name: x}, name) for name in "abc"}
+
+    @frame.check(truth=lambda x: {"w": 2 * x, "b": x}, given=lambda generator: [(torch.ones(2),)], wrong=wrong)
+    def named(answer, generator):
+        """Tensors by name, as a state dict."""
+
+    assert named(lambda x: {"b": x, "w": x + x}).status == "correct"
+    assert named(lambda x: {"b": x, "w": x}).message == "'w', entry [0] should be 2; you found 1."
+    assert named(lambda x: {"a": x}).message == "a" and named(lambda x: {"w": x}).message.endswith("a dict of 1.")
+
+
+def test_what_the_text_forbids_to_change_is_watched_also_where_a_check_is_written_by_hand():
+    @frame.check(wrong={name: (abs, name) for name in "abc"}, keeps=True)
+    def kept(answer, generator):
+        answer(torch.ones(2), {"w": np.array([math.nan])})
+
+    def rude(x, named):
+        named["w"][0] = 1.0
+        return x
+
+    assert kept(lambda x, named: x).status == "correct" and "changed `named` in place" in kept(rude).message
+    assert "changed `x` in place" in kept(lambda x, named: x.zero_()).message
+
+
+def test_a_small_entry_beside_a_large_one_is_still_compared():
+    assert not compare.close(torch.tensor([1e6, 9.0]), torch.tensor([1e6, 1.0]))
+    assert compare.close(torch.tensor([1e6, 1.01]), torch.tensor([1e6, 1.0]))  # float32 adds no more exactly
+    turned = torch.tensor([1 + 2j])
+    assert compare.close(turned * (1 + 1e-6), turned) and not compare.close(turned * 1j, turned)
+    some = torch.tensor([math.nan, 2.0])
+    assert wording.difference(some, torch.tensor([math.nan, 1.0])) == ("entry [1]", "1", "2")

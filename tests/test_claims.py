@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from book import ledger
 from labsupport import show
 from labsupport.experiments import Samples, claims, recipes, tables
-from labsupport.experiments.judging import judge
-from labsupport.experiments.verdicts import TRUTH, combine, confidences, judged, verdict
+from labsupport.experiments.judging import TRUTH, combine, confidences, judge, verdict
 from labsupport.show.claims import CLAIM, record
 
 BASE = {
@@ -37,6 +36,7 @@ def around(mean, spread=0.1):
     [
         ("above", 0.6, 1.4, "holds"), ("above", 0.5, 1.3, "undecided"), ("above", -0.4, 0.45, "fails"),
         ("below", -1.4, -0.6, "holds"), ("below", 0.6, 1.4, "fails"), ("below", -0.6, -0.4, "undecided"),
+        ("above", 0.5, 0.5, "fails"),
         ("within", -0.5, 0.5, "holds"), ("within", 0.1, 0.7, "undecided"), ("within", -2.4, -0.6, "fails"),
     ],
 )  # fmt: skip
@@ -67,17 +67,17 @@ def test_the_correction_counts_deciding_conditions_only():
     ends = {level: s.interval(level)[0] for level in (0.95, 0.975)}
     shifted = s + (1 - ends[0.975])
     delta = 1 + (ends[0.95] - ends[0.975]) / 2
-    said = {
-        (m, always): judged(shifted.interval, delta=delta, side="above", deciding=m, always=always)
-        for m in (1, 2)
-        for always in (False, True)
-    }
+
+    def first(samples, m, always):
+        rule = "always above" if always else "above"
+        several = entry(decide=list("abc")[:m], rule=rule, delta=delta)
+        found = judge(several, dict.fromkeys(several.decide, samples)).conditions[0]
+        assert verdict(found.low, found.high, delta=delta, side="above") == found.verdict  # the interval shows it
+        return found.verdict
+
+    said = {(m, always): first(shifted, m, always) for m in (1, 2) for always in (False, True)}
     assert said == {(1, False): "holds", (1, True): "holds", (2, False): "undecided", (2, True): "holds"}
-    fails = {
-        always: judged((2 * delta - shifted).interval, delta=delta, side="above", deciding=2, always=always)
-        for always in (False, True)
-    }
-    assert fails == {False: "undecided", True: "undecided"}
+    assert [first(2 * delta - shifted, 2, always) for always in (False, True)] == ["undecided", "undecided"]
 
 
 def test_beyond_the_scope_is_shown_and_never_decides():
@@ -222,6 +222,17 @@ def test_a_re_run_cannot_launder_a_verdict():
         claims.refuse_changed(later, {"c": new})
 
 
+OTHERWISE = [{"effect": "b less a"}, {"unit": "km"}, {"count": 64}, {"replicate": "start"}]
+
+
+@pytest.mark.parametrize("changed", OTHERWISE, ids=lambda changed: next(iter(changed)))
+def test_what_is_measured_changes_only_with_a_word_in_the_history(changed):
+    shown = {"c": record(entry(), judge(entry(), around(0.5)))}
+    with pytest.raises(ValueError, match=rf"the {next(iter(changed))} of 'c' was changed; .*verdict: undecided"):
+        claims.refuse_changed(shown, {"c": entry(**changed)})
+    claims.refuse_changed(shown, {"c": entry(**changed, history=[past(entry().hash, "undecided")])})
+
+
 def past(hash_, verdict_):
     return {"hash": hash_, "verdict": verdict_, "reason": "δ was too large."}
 
@@ -235,11 +246,9 @@ def course(tmp_path, monkeypatch):
 
     def register(**changed):
         (tmp_path / "t/claims.yml").write_text(json.dumps({"c": BASE | {"tables": ["t/made"]} | changed}))
-        claims._known.cache_clear()
 
     register()
-    yield register
-    claims._known.cache_clear()
+    return register
 
 
 def box(**samples):

@@ -95,7 +95,8 @@ def asked(found, choices=("a: at once", "b"), why="It is so."):
 def test_an_outcome_is_the_choice_that_the_run_found():
     for found in ("a", "a: at once"):
         out = asked(found, why="<b>")
-        assert repr(out) == "The run: a: at once. <b>" and 'data-right="0"' in html(out) and "<b>" not in html(out)
+        assert repr(out) == "The run: a: at once. <b>" and "<b>" not in html(out)
+        assert 'data-right="a: at once"' in html(out)
     assert "The run: high." in repr(asked(torch.tensor(2.0), BANDS)) and "The run: low." in repr(asked(0, BANDS))
     assert "diverges" in repr(asked(float("inf"), {"low": [0, 1], "diverges": (1, float("inf"))}))
     record = asked("b").data["application/vnd.adaptive-training.outcome+json"]
@@ -114,6 +115,9 @@ REFUSALS = {
     "slider: start": lambda: show.slider(draw, [1, 2], label="l", alt="a", start=2),
     "slider: alt": lambda: show.slider(draw, [1, 2], label="l", alt=lambda v: ""),
     "predict: choices must be 2 to 6 different": lambda: show.predict("p", "q", ["a", "a"]),
+    "predict: reveals must be a list of regular expressions, got 'abc'": lambda: show.predict(
+        "p", "q", ["a", "b"], reveals="abc"
+    ),
     "predict: reveals must be regular expressions, got '('": lambda: show.predict("p", "q", ["a", "b"], reveals=["("]),
     "predict: interval must be (low, high) with low < high, got (1, 1) for 'a'": lambda: show.predict(
         "p", "q", {"a": (1, 1), "b": (2, 3)}

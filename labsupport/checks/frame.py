@@ -9,13 +9,15 @@ import inspect
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from labsupport.checks.compare import Raised, close, copied, described, difference, dtypes, unchanged
+from labsupport.checks.compare import Raised, close, copied, unchanged
+from labsupport.checks.wording import Case, placed, unlike
 from labsupport.counters import seeded
 from labsupport.values import check_count
 
@@ -41,21 +43,12 @@ class Report:
         return f'<p class="check check-{self.status.replace(" ", "-")}">{escape(repr(self))}</p>'
 
 
-class NotAttempted(Exception):
-    """The stub still stands: the reader's function returned `...` or nothing."""
+class Stopped(Exception):
+    """An answer that need not be compared: a stub, one that returns nothing, or that changed what it was given."""
 
-
-class NothingReturned(Exception):
-    """A function that is no stub returned None."""
-
-
-class Case(NamedTuple):
-    """One set of arguments, with a word on them, the right answer and the reader's."""
-
-    label: str
-    args: tuple
-    right: Any
-    got: Any
+    def __init__(self, status: str, message: str = "") -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -81,35 +74,34 @@ class Check:
         if not callable(answer):
             raise ValueError(f"{self.name}: answer must be your function itself, without calling it, got {answer!r}")
         generator = seeded(check_count(self.name, "seed", seed, at_least=0))
+        right = self._right(generator) if self.truth else []
+        tried = partial(_tried, answer, names=_parameters(self.truth or answer), keeps=self.keeps)
         try:
-            complaint = self._compared(answer, generator) if self.truth else None
-            complaint = complaint or self.examine(_attempted(answer), generator)
-        except NotAttempted:
-            return Report(self.name, "not attempted", "")
-        except NothingReturned as error:
-            complaint = str(error)
+            complaint = self._compared(tried, right) or self.examine(tried, generator)
+        except Stopped as stop:
+            return Report(self.name, stop.status, str(stop))
         except (Exception, SystemExit) as error:  # the reader's code: whatever it raises is the finding
             complaint = f"It raised {type(error).__name__}: {error}"
         complaint = self.messages.get(complaint, complaint)
         return Report(self.name, "wrong", complaint) if complaint else Report(self.name, "correct", "")
 
-    def _compared(self, answer: Callable, generator: torch.Generator) -> str | None:
-        """What is wrong with the answers to all that is given, by the stored mistake that gives the same."""
-        given, cases = self.given(generator), []
+    def _right(self, generator: torch.Generator) -> list[tuple[str, tuple, Any]]:
+        """A word on each case, its arguments and the right answer."""
+        given = self.given(generator)
         labelled = given.items() if isinstance(given, Mapping) else (("", args) for args in given)
-        for label, args in labelled:
-            handed = copied(args)
-            got = _outcome(_attempted(answer, copy=False), handed)
-            if self.keeps and (changed := self._changed(handed, args)):
-                return changed
-            cases.append(Case(label, args, self.truth(*copied(args)), got))
+        cases = [(label, args, self.truth(*copied(args))) for label, args in labelled]
         if not cases:
             raise ValueError(f"{self.name}: given must yield at least one case, got none")
+        return cases
+
+    def _compared(self, tried: Callable, right: list[tuple[str, tuple, Any]]) -> str | None:
+        """What is wrong with the answers to all that is given, by the stored mistake that gives the same."""
+        cases = [Case(*case, _outcome(tried, case[1])) for case in right]
         bad = next((case for case in cases if not self._alike(case.got, case.right)), None)
         if bad is None:
             return None
         name = self._recognised(cases)
-        return (self._placed(bad) + self.messages.get(name, _unlike(bad, self.returns))).strip()
+        return (placed(bad, _parameters(self.truth)) + self.messages.get(name, unlike(bad, self.returns))).strip()
 
     def _recognised(self, cases: list[Case]) -> str | None:
         """The stored mistake that answers every case as the reader does, if not exactly then nearly."""
@@ -127,24 +119,6 @@ class Check:
             return bool(self.same(got, right))
         except (AttributeError, IndexError, RuntimeError, TypeError, ValueError):  # an answer of another kind
             return False
-
-    def _changed(self, handed: tuple, args: tuple) -> str | None:
-        for name, now, before in zip(inspect.signature(self.truth).parameters, handed, args):
-            if not unchanged(now, before):
-                return f"It changed `{name}` in place: return something new, and leave what is given as it was."
-        return None
-
-    def _placed(self, case: Case) -> str:
-        """The case in words, with both answers where all of it is plain numbers."""
-        if case.label:
-            return f"{case.label}: "
-        if not all(map(_is_plain, case.args)):
-            return ""
-        names = inspect.signature(self.truth).parameters
-        place = ", ".join(f"{name} = {_short(value)}" for name, value in zip(names, case.args))
-        if isinstance(case.got, Raised) or not (found := difference(case.got, case.right)):
-            return f"For {place}: "
-        return f"For {place} {found[0] or 'the answer'} is {found[1]}; you found {found[2]}. "
 
 
 def check(
@@ -208,54 +182,43 @@ def grade(namespace: Mapping[str, Any], topic: ModuleType, *, seed: int) -> list
     ]
 
 
-def _unlike(case: Case, returns: str | None) -> str:
-    """Words for an answer that no stored mistake gives."""
-    got, right = case.got, case.right
-    if isinstance(got, Raised):
-        return f"It raised {got.kind}: {got.text}"
-    other = next(((a, b) for a, b in zip(dtypes(got), dtypes(right)) if a != b), None)
-    if other and close(got, right, rtol=1e-2):
-        return f"Right, but in {other[0]}: asked for is {other[1]}."
-    if close(got, right):
-        return "Right to a few digits only: compute in the dtype of what is given."
-    found = difference(got, right)
-    if found is None:
-        return f"Return {returns or described(right)}; you returned {described(got)}."
-    if not case.label and all(map(_is_plain, case.args)):
-        return ""
-    return f"{found[0] or 'the answer'} should be {found[1]}; you found {found[2]}."
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return len(value) < 8 and all(map(_is_plain, value))
-    return isinstance(value, str | int | float)
-
-
-def _short(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)
-
-
 def _outcome(answer: Callable, args: tuple) -> Any:
     try:
         return answer(*args)
-    except (NotAttempted, NothingReturned):
+    except Stopped:
         raise
     except (Exception, SystemExit) as error:
         return Raised(type(error).__name__, str(error))
 
 
-def _attempted(answer: Callable, *, copy: bool = True) -> Callable:
-    def call(*args: Any) -> Any:
-        # copies, so that an answer that works in place does not change what it is judged by
-        result = answer(*(copied(args) if copy else args))
-        if result is None and not _is_stub(answer):
-            raise NothingReturned("It returned None: is a `return` missing?")
-        if result is None or result is ...:
-            raise NotAttempted
-        return result
+def _tried(answer: Callable, *args: Any, names: list[str], keeps: bool) -> Any:
+    """What an answer returns to copies of its arguments, so that working in place changes nothing it is judged by."""
+    handed = copied(args)
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        result = answer(*handed)
+    finally:  # nor does setting what is torch's for all
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+    if result is None and not _is_stub(answer):
+        raise Stopped("wrong", "It returned None: is a `return` missing?")
+    if result is None or result is ...:
+        raise Stopped("not attempted")
+    for place, (now, before) in enumerate(zip(handed, args)):
+        if keeps and not unchanged(now, before):
+            name = f"`{names[place]}`" if place < len(names) else f"argument {place + 1}"
+            told = "return something new, and leave what is given as it was."
+            raise Stopped("wrong", f"It changed {name} in place: {told}")
+    return result
 
-    return call
+
+def _parameters(function: Callable) -> list[str]:
+    """Names of a function's arguments, as far as each takes one."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
 
 
 def _is_stub(answer: Callable) -> bool:

@@ -21,7 +21,8 @@ An entry, under the claim's name:
       history: []                # what was said before: {hash, verdict, reason}; only ever added to
 
 The hash is of statement, scope, rule, delta, deciding conditions and tuning. A page's output keeps the hash and the
-verdict that it was made with; a page or table is not made again under another hash until the history holds them.
+verdict that it was made with; a page or table is not made again under another hash until the history holds them, and a
+page not with another effect, unit, replicate or count either.
 """
 
 import hashlib
@@ -29,18 +30,19 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from labsupport.experiments import recipes
-from labsupport.experiments.verdicts import SIDES, VERDICTS
 from labsupport.values import check_choice, check_count, check_number
 
-__all__ = ["Entry", "Past", "find", "hashes", "parsed", "read", "refuse_changed", "registry"]
+__all__ = ["SIDES", "VERDICTS", "Entry", "Past", "find", "hashes", "parsed", "read", "refuse_changed", "registry"]
 
+SIDES = ("above", "below", "within")
+VERDICTS = ("holds", "fails", "conditional", "undecided", "not tested here")
+MEASURED = ("effect", "unit", "replicate", "count")  # outside the hash; changed only with a word in the history
 TEXTS = ("statement", "source", "scope", "effect", "replicate", "tuned")
 EMPTY = {"place": "", "unit": "", "decide": [""], "beyond": [], "tables": [], "history": []}
 UNREGISTERED = ""  # the hash of what was shown before it had an entry
@@ -99,11 +101,11 @@ class Entry:
         return hashlib.sha256(json.dumps(said, ensure_ascii=False).encode("utf-8")).hexdigest()[:12]
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
     """Refuses a name that stands twice, of which YAML would take the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        names = [key.value for key in node.value and [pair[0] for pair in node.value]]
+        names = [key.value for key, _ in node.value]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"claims: names must stand once, got {', '.join(twice)} twice")
         return super().construct_mapping(node, deep)
@@ -150,17 +152,10 @@ def find(name: str) -> Entry:
     Raises:
         ValueError: there is none.
     """
-    # Read anew where a file was changed, so that an entry can be written while a page is open.
-    files = sorted(recipes.chapters().glob("*/claims.yml"))
-    known = _known(tuple((path, path.stat().st_mtime_ns) for path in files))
+    known = registry(recipes.chapters())
     if not isinstance(name, str) or name not in known:
         raise ValueError(f"claim: name must be registered in chapters/<topic>/claims.yml, got {name!r}")
     return known[name]
-
-
-@cache
-def _known(files: tuple[tuple[Path, int], ...]) -> dict[str, Entry]:
-    return registry(files[0][0].parent.parent) if files else {}
 
 
 def hashes(table: str, known: Mapping[str, Entry] | None = None) -> dict[str, str]:
@@ -173,8 +168,8 @@ def refuse_changed(shown: Mapping[str, Mapping[str, Any]], known: Mapping[str, E
     """Refuses to make anew what would hide a verdict that was shown.
 
     Args:
-        shown: by the claim's name what was stored with it: its "hash", "verdict" (None: no verdict is stored) and
-            "history".
+        shown: by the claim's name what was stored with it: its "hash", "verdict" (None: no verdict is stored),
+            "history", and what was measured.
         known: the registry as it is now.
     Raises:
         ValueError: an entry is gone, or was changed without its history holding the old hash and verdict, or its
@@ -183,14 +178,18 @@ def refuse_changed(shown: Mapping[str, Mapping[str, Any]], known: Mapping[str, E
     for name, old in shown.items():
         if name not in known:
             raise ValueError(f"claims: {name!r} was shown and must keep its entry in claims.yml, got none")
-        past = [(said.hash, said.verdict) for said in known[name].history]
+        entry = known[name]
+        past = [(said.hash, said.verdict) for said in entry.history]
         kept = [(said["hash"], said["verdict"]) for said in old.get("history", [])]
         if past[: len(kept)] != kept:
             raise ValueError(f"claims: the history of {name!r} may only be added to, got {past} after {kept}")
         hash_, verdict = old.get("hash", UNREGISTERED), old.get("verdict")
-        if hash_ != known[name].hash and not any(h == hash_ and verdict in (v, None) for h, v in past):
+        changed = [field for field in MEASURED if old.get(field, getattr(entry, field)) != getattr(entry, field)]
+        told = any(h == hash_ and verdict in (v, None) for h, v in past[len(kept) :])
+        if (hash_ != entry.hash or changed) and not told:
+            what = f"the {' and '.join(changed)}" if changed else "the entry"
             was = f"{{hash: {hash_!r}, verdict: {verdict or '…'}, reason: …}}"
-            raise ValueError(f"claims: the entry of {name!r} was changed; its history must first hold {was}")
+            raise ValueError(f"claims: {what} of {name!r} was changed; its history must first hold {was}")
 
 
 def _entry(name: Any, said: Any) -> Entry:

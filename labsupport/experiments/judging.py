@@ -1,17 +1,32 @@
-"""A claim's conditions, judged from unrounded samples by its registered rule."""
+"""A claim's conditions, judged from unrounded samples by its registered rule: from an interval to a verdict, and from
+the conditions' verdicts to the claim's.
+"""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, NamedTuple
 
-from labsupport.experiments.claims import Entry
+from labsupport.experiments.claims import SIDES, Entry
 from labsupport.experiments.samples import Estimate, Samples
-from labsupport.experiments.verdicts import combine, confidences, judged
-from labsupport.values import check_number
+from labsupport.values import check_choice, check_count, check_number
 
-__all__ = ["Condition", "Judgement", "judge"]
+__all__ = ["CONFIDENCE", "TRUTH", "Condition", "Judgement", "combine", "confidences", "judge", "verdict"]
 
 Measured = Samples | Estimate
+CONFIDENCE = 0.95  # of the interval that one deciding condition is judged by
+
+# What is found among the deciding conditions (✓ holds, ✗ fails, ? undecided), and what that makes of a claim: of one
+# that may hold in some conditions only, and of one that says "always".
+TRUTH = {
+    frozenset(): ("not tested here", "not tested here"),
+    frozenset({"holds"}): ("holds", "holds"),
+    frozenset({"fails"}): ("fails", "fails"),
+    frozenset({"undecided"}): ("undecided", "undecided"),
+    frozenset({"holds", "undecided"}): ("undecided", "undecided"),
+    frozenset({"holds", "fails"}): ("conditional", "fails"),
+    frozenset({"fails", "undecided"}): ("fails", "fails"),
+    frozenset({"holds", "fails", "undecided"}): ("conditional", "fails"),
+}
 
 
 class Condition(NamedTuple):
@@ -47,9 +62,7 @@ def judge(entry: Entry, samples: Measured | Real | Mapping[str, Any]) -> Judgeme
     """
     parts = _parts(entry, samples)
     wanted = entry.decide + entry.beyond
-    if not parts:
-        raise ValueError(f"claim: samples of {entry.name!r} must be of at least one condition, got none")
-    if list(parts) == [""] != list(wanted) or set(parts) != set(wanted):
+    if set(parts) != set(wanted):
         raise ValueError(f"claim: conditions of {entry.name!r} must be {list(wanted)}, got {list(parts)}")
     counts = [1 if entry.exact else part.count for part in parts.values()]
     if min(counts) != entry.count:
@@ -68,9 +81,63 @@ def _condition(entry: Entry, label: str, part: Any) -> Condition:
     else:
         effect = part.mean if isinstance(part, Samples) else part.value
         error, interval = part.error, part.interval
-    said = judged(interval, delta=entry.delta, side=entry.side, deciding=deciding, always=entry.always)
-    confidence = confidences(deciding, always=entry.always)[said == "fails"]
+    rule = {"delta": entry.delta, "side": entry.side}
+    to_hold, to_fail = confidences(deciding, always=entry.always)
+    first = verdict(*interval(to_hold), **rule)
+    said = first if first == "holds" else verdict(*interval(to_fail), **rule)
+    confidence = to_hold if said == first != "fails" else to_fail  # of the interval that shows what is said
     return Condition(label, effect, error, *interval(confidence), confidence, said, decides)
+
+
+def verdict(low: float, high: float, *, delta: float, side: str) -> str:
+    """ "holds", "fails" or "undecided": where the interval from `low` to `high` lies with respect to ± `delta`.
+
+    Args:
+        low, high: ends of the effect's interval, in the unit of `delta`; equal where nothing is random, and then
+            what does not hold fails.
+        delta: δ, the smallest effect that would interest anyone, >= 0.
+        side: where the claim says that the effect lies: "above" δ, "below" −δ, or "within" ±δ.
+    Raises:
+        ValueError: an unknown side, a number that is not finite, ends in the wrong order.
+    """
+    check_choice("verdict", "side", side, SIDES)
+    check_number("verdict", "delta", delta, low=0)
+    check_number("verdict", "low", low)
+    check_number("verdict", "high", high, low=low)
+    if side == "below":
+        low, high = -high, -low
+    if side == "within":
+        holds, fails = -delta <= low and high <= delta, low > delta or high < -delta
+    else:
+        holds, fails = low > delta, high < delta
+    return "holds" if holds else "fails" if fails or low == high else "undecided"
+
+
+def combine(verdicts: Sequence[str], *, always: bool = False) -> str:
+    """The claim's verdict from those of its deciding conditions, by `TRUTH`.
+
+    Args:
+        verdicts: of each deciding condition; none: "not tested here".
+        always: the claim says that it holds in every condition, so that the first failure ends it.
+    Raises:
+        ValueError: one that is not "holds", "fails" or "undecided".
+    """
+    if isinstance(verdicts, str):
+        raise ValueError(f"combine: verdicts must be a list, got {verdicts!r}")
+    for said in verdicts:
+        check_choice("combine", "each of verdicts", said, ("holds", "fails", "undecided"))
+    return TRUTH[frozenset(verdicts)][always]
+
+
+def confidences(deciding: int, *, always: bool = False) -> tuple[float, float]:
+    """Confidence of the interval by which a condition holds, and of the one by which it fails.
+
+    With m deciding conditions, 1 − 0.05 / m (Bonferroni), so that the chance of any false word stays 5 %. A claim that
+    says "always" holds only if all conditions hold, which needs no correction; it fails with the first, which does.
+    Source: Berger 1982, Technometrics 24(4), for the intersection-union test.
+    """
+    corrected = 1 - (1 - CONFIDENCE) / check_count("confidences", "deciding", deciding)
+    return (CONFIDENCE if always else corrected), corrected
 
 
 def _parts(entry: Entry, samples: Any) -> dict[str, Any]:

@@ -6,12 +6,11 @@ from typing import Any
 
 from labsupport.experiments import claims, recipes, stored
 from labsupport.experiments.claims import Entry
-from labsupport.experiments.judging import Condition, Judgement, judge
-from labsupport.experiments.verdicts import verdict
+from labsupport.experiments.judging import Condition, Judgement, judge, verdict
 from labsupport.show.bundles import Bundle
 from labsupport.show.text import rounded
 
-__all__ = ["CLAIM", "MARKS", "claim", "measurement", "origin", "record", "rule_text", "runs_text"]
+__all__ = ["CLAIM", "FIELDS", "MARKS", "claim", "measurement", "origin", "record", "rule_text", "runs_text"]
 
 CLAIM = "application/vnd.adaptive-training.claim+json"
 MARKS = {"holds": "✓", "fails": "✗", "conditional": "◐", "undecided": "?", "not tested here": "–"}
@@ -20,6 +19,10 @@ COLORS = {
     "not tested here": "#555555",
 }  # fmt: skip
 SIDES = {"above": "above δ = {}", "below": "below −δ = −{}", "within": "within ±δ = ±{}"}
+FIELDS = (
+    "name", "statement", "words", "source", "place", "scope", "effect", "unit", "rule", "delta", "replicate", "count",
+    "tuned", "hash",
+)  # fmt: skip
 MOST_DECIMALS = 12
 
 
@@ -40,10 +43,8 @@ def claim(name: str, *, samples: Any) -> Bundle:
 
 def record(entry: Entry, found: Judgement) -> dict[str, Any]:
     """What a page stores; numbers as they are printed, for unrounded ones differ from machine to machine."""
-    said = ("name", "statement", "words", "source", "place", "scope", "effect", "unit", "rule", "replicate", "tuned")
     return {
-        **{field: getattr(entry, field) for field in said},
-        "delta": entry.delta, "hash": entry.hash, "fixed": _fixed(entry), "counts": list(found.counts),
+        **{field: getattr(entry, field) for field in FIELDS}, "fixed": _fixed(entry), "counts": list(found.counts),
         "history": [{"hash": p.hash, "verdict": p.verdict, "reason": p.reason} for p in entry.history],
         "conditions": [_printed(entry, condition) for condition in found.conditions], "verdict": found.verdict,
     }  # fmt: skip
@@ -58,14 +59,12 @@ def _fixed(entry: Entry) -> bool:
 def _printed(entry: Entry, found: Condition) -> dict[str, Any]:
     """A condition's numbers as texts, with as many digits as the verdict needs to be seen in them."""
     effect, error = rounded(found.effect, found.error)
-    decimals = len(effect.partition(".")[2])
+    fewest = len(effect.partition(".")[2])
     rule = {"delta": entry.delta, "side": entry.side}
-    low, high = found.low, found.high
-    while decimals < MOST_DECIMALS:
+    for decimals in range(fewest, MOST_DECIMALS + 1):
         low, high = (float(f"{end:.{decimals}f}") for end in (found.low, found.high))
         if verdict(low, high, **rule) == verdict(found.low, found.high, **rule):
             break
-        decimals += 1
     ends = [f"{end:z.{decimals}f}".replace("-", "−") for end in (low, high)]
     effect = ends[0] if low == high else effect  # nothing random: the number itself must show the verdict
     return {

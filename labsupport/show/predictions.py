@@ -44,16 +44,12 @@ def predict(
     if not re.fullmatch(r"[\w-]+", name):
         raise ValueError(f"predict: name must be of letters, digits and hyphens, got {name!r}")
     intervals = _choices(choices)
-    for pattern in reveals:
-        try:
-            re.compile(pattern)
-        except (re.error, TypeError) as error:
-            raise ValueError(f"predict: reveals must be regular expressions, got {pattern!r}: {error}") from error
+    _check_patterns(reveals)
     _ASKED[name] = intervals
     root = content_id("predict", name, question, *intervals)
     options = "".join(
-        f'<label><input type="radio" name="{root}" value="{index}" {NO_SHORTCUTS}>{escape(choice)}</label>'
-        for index, choice in enumerate(intervals)
+        f'<label><input type="radio" name="{root}" value="{escape(choice)}" {NO_SHORTCUTS}>{escape(choice)}</label>'
+        for choice in intervals
     )
     html = (
         f'<div class="predict" id="{root}" data-name="{escape(name)}"><style>{asset("predict.css")}</style>'
@@ -87,13 +83,23 @@ def outcome(name: str, found: str | float, why: str) -> Bundle:
     choices = list(_ASKED[name])
     root = content_id("outcome", name, right, why)
     html = (
-        f'<div class="outcome" id="{root}" data-name="{escape(name)}" data-right="{choices.index(right)}" '
+        f'<div class="outcome" id="{root}" data-name="{escape(name)}" data-right="{escape(right)}" '
         f'data-choices="{escape(json.dumps(choices))}"><p><strong>The run: {escape(right)}.</strong></p>'
         f'<p class="outcome-choice" aria-live="polite" hidden></p><p>{escape(why)}</p>'
         f"<script>{asset('outcome.js').replace('ID', root)}</script></div>"
     )
     kept = {"name": name, "right": right, "why": why}
     return Bundle({"text/html": html, "text/plain": f"The run: {right}. {why}", OUTCOME: kept})
+
+
+def _check_patterns(reveals: Any) -> None:
+    if isinstance(reveals, str):
+        raise ValueError(f"predict: reveals must be a list of regular expressions, got {reveals!r}")
+    for pattern in reveals:
+        try:
+            re.compile(pattern)
+        except (re.error, TypeError) as error:
+            raise ValueError(f"predict: reveals must be regular expressions, got {pattern!r}: {error}") from error
 
 
 def _choices(choices: Any) -> dict[str, Interval | None]:

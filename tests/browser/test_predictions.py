@@ -80,6 +80,8 @@ def test_it_opens_by_a_link_and_by_a_skip_and_remembers(site_url, open_page, tro
     page.evaluate("localStorage.clear()")
     page.reload()
     box.get_by_role("radio").nth(1).check()
+    kept = page.evaluate("localStorage.getItem('predict:' + document.querySelector('.predict').dataset.name)")
+    assert kept == box.locator("label").nth(1).inner_text()  # its words: choices may be put in another order
     page.reload()
     expect(told).to_be_visible()
     expect(box.get_by_role("radio").nth(1)).to_be_checked()

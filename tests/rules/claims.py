@@ -1,14 +1,13 @@
 """Rules on claims and on the files derived from claims and front matter."""
 
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 from book import ledger, plan
 from labsupport.experiments import claims
-from labsupport.experiments.verdicts import combine, confidences, verdict
+from labsupport.experiments.judging import combine, confidences, verdict
+from labsupport.show.claims import FIELDS
 
-from .model import Book
+from .model import Book, stale
 
 
 def _claims(book: Book) -> list[tuple[object, dict]]:
@@ -31,13 +30,13 @@ def verdicts_are_computed(book: Book) -> list[str]:
         deciding = [part for part in claim["conditions"] if part["decides"]]
         for part in claim["conditions"]:
             said = verdict(_number(part["low"]), _number(part["high"]), delta=claim["delta"], side=side)
-            said = "undecided" if always and (said, part["verdict"]) == ("fails", "undecided") else said
             where = f"{cell.where}: claim {claim['name']!r}, {part['label'] or 'its effect'}"
             if said != part["verdict"]:
                 found.append(f"{where}: stored {part['verdict']!r}, the rule says {said!r}")
-            asked = confidences(len(deciding) if part["decides"] else 1, always=always)[said == "fails"]
-            if part["confidence"] != f"{100 * asked:.4g}":
-                found.append(f"{where}: judged by an interval of {part['confidence']} %, not of {100 * asked:.4g} %")
+            to_hold, to_fail = confidences(len(deciding) if part["decides"] else 1, always=always)
+            asked = {"holds": [to_hold], "fails": [to_fail]}.get(said, [to_hold, to_fail])
+            if part["confidence"] not in (levels := [f"{100 * level:.4g}" for level in asked]):
+                found.append(f"{where}: judged by an interval of {part['confidence']} %, not of {levels[0]} %")
         said = combine([part["verdict"] for part in deciding], always=always)
         if said != claim["verdict"]:
             found.append(
@@ -61,8 +60,9 @@ def claims_are_registered(book: Book) -> list[str]:
         if entry is None:
             found.append(f"{cell.where}: claim {claim['name']!r} is not in chapters/{topic}/claims.yml")
             continue
-        told = {field: getattr(entry, field) for field in ("statement", "source", "scope", "delta", "hash", "tuned")}
-        if told != {field: claim[field] for field in told}:
+        told = {field: getattr(entry, field) for field in FIELDS}
+        labels = [part["label"] for part in claim["conditions"]]
+        if told != {field: claim.get(field) for field in FIELDS} or labels != [*entry.decide, *entry.beyond]:
             found.append(f"{cell.where}: claim {claim['name']!r} was shown under another entry: run the page again")
         try:
             claims.refuse_changed({claim["name"]: claim}, known[topic])
@@ -89,19 +89,11 @@ def claims_are_sourced(book: Book) -> list[str]:
     return found
 
 
-def _stale(book: Book, derived: Callable[[Path], dict[Path, str]]) -> list[str]:
-    return [
-        f"{path.relative_to(book.root).as_posix()}: not current (python -m book derive)"
-        for path, text in derived(book.root).items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
-
-
 def ledger_is_derived(book: Book) -> list[str]:
     """chapters/claims.md is what the stored claims say."""
-    return _stale(book, ledger.derived)
+    return stale(book, ledger.derived(book.root))
 
 
 def plan_is_derived(book: Book) -> list[str]:
     """The teacher's plan and the map are what the pages' front matter says."""
-    return _stale(book, plan.derived)
+    return stale(book, plan.derived(book.root))

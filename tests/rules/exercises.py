@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from book import exercises
 
-from .model import Book, Cell, Page, blocks
+from .model import Book, Cell, Page, blocks, stale
 
 MIN_WRONG, MIN_EXERCISES = 3, 3
 HEADING = re.compile(r"^## Exercise ([\w-]+)-(\d+) · \S.*$", flags=re.M)
@@ -64,11 +64,7 @@ def exercises_are_derived(book: Book) -> list[str]:
         derived = exercises.derived(book.root)
     except ValueError as error:
         return [f"chapters/{error}"]
-    found = [
-        f"{path.relative_to(book.root).as_posix()}: not current (python -m book derive)"
-        for path, text in derived.items()
-        if not path.exists() or path.read_text(encoding="utf-8") != text
-    ]
+    found = stale(book, derived)
     stray = set(book.root.glob("chapters/*/exercises.*")) - set(derived)
     return found + [f"{path.relative_to(book.root).as_posix()}: no solutions.md to derive it from" for path in stray]
 

@@ -255,3 +255,12 @@ def build_wheel(root: Path, folder: Path) -> Path:
     with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
         wheel.extractall(folder / "unpacked")
     return folder / "unpacked"
+
+
+def stale(book: Book, derived: dict[Path, str]) -> list[str]:
+    """Derived files that are missing or hold something else."""
+    return [
+        f"{path.relative_to(book.root).as_posix()}: not current (python -m book derive)"
+        for path, text in derived.items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    ]

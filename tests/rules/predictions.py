@@ -92,13 +92,15 @@ def nothing_gives_a_prediction_away(book: Book) -> list[str]:
 
     Looked at: title and headings of the whole page; before the prediction, and after its outcome up to the next
     heading of the second level: prose, captions, alt texts, code that is shown, outputs, labels and texts of sliders.
-    Left out: what folds (dropdowns, and between any prediction and its outcome all but the code). Case is ignored.
+    Left out: what folds (dropdowns, and between this or a later prediction and its outcome all but the code). Case is
+    ignored.
     """
     found = []
     for page in book.lessons:
         asked = _asked(page)
-        folded = {i for one in asked if one.outcome for i in range(one.cell.index + 1, one.outcome.index + 1)}
-        for one in asked:
+        for place, one in enumerate(asked):
+            later = [each for each in asked[place:] if each.outcome]  # those before may be answered already
+            folded = {i for each in later for i in range(each.cell.index + 1, each.outcome.index + 1)}
             if not one.reveals:
                 found.append(f"{one.cell.where}: prediction {one.name!r} says nothing of what would reveal it")
             for place, text in _seen(page, one, folded):

@@ -9,8 +9,8 @@
       var line = root.querySelector('.outcome-choice');
       line.hidden = choice == null;
       if (choice == null) return;
-      var text = choices[Number(choice)], right = Number(choice) === Number(root.dataset.right);
-      var words = text === undefined ? 'You looked without choosing.' : right ? 'You chose this.' : 'You chose “' + text + '”.';
+      var right = choice === root.dataset.right;
+      var words = !choices.includes(choice) ? 'You looked without choosing.' : right ? 'You chose this.' : 'You chose “' + choice + '”.';
       if (line.textContent !== words) line.textContent = words;
       root.classList.toggle('outcome-right', right);
     });

@@ -25,7 +25,7 @@
       function apply() {
         if (!root.isConnected) return;  // JupyterLab takes far cells out of the page, and cells that were run again
         var choice = stored(key), done = choice != null;
-        var input = done && root.querySelector('input[value="' + choice + '"]');
+        var input = Array.from(root.querySelectorAll('input')).find(function (each) { return each.value === choice; });
         if (input) input.checked = true;
         button.hidden = done;
         var said = !done ? 'What follows is folded until you choose.' : input ? 'The result is below.' : 'Shown without a prediction.';
