@@ -1,20 +1,19 @@
 """One door to the course: makes .venv, installs what a word needs into it, and does what the word says.
 
     python course.py lab       open the course in JupyterLab          FRESH=<topic>  PORT=<n>  --no-browser
-    python course.py test      prove the course: code, rules, pages, site
+    python course.py test      prove the course: code, rules, pages, site   TOPIC=<topic>  DEPS=newest|oldest
     python course.py site      build the site into _site/
     python course.py run       execute pages and store their outputs  PAGE=<topic>/<page>, all without it
     python course.py derive    make every derived file again
     python course.py table     make evidence too long for a page      NAME=<topic>/<name>  JOBS=<n>  CHECK=1
     python course.py bench     time us beside the peers               TOPIC=<topic>  QUICK=1
-    python course.py browser   drive the site and JupyterLab in a real Chromium
+    python course.py browser   drive the site and JupyterLab in a real Chromium   TOPIC=<topic>
     python course.py lock      resolve constraints.txt again          --keep: only what is missing
 
 `make <word>` does the same. Every word takes PIP_ARGS="...", handed to pip. Windows: py course.py <word>.
 Only the standard library is used here, and no syntax that an older Python cannot read.
 """
 
-import concurrent.futures
 import errno
 import hashlib
 import importlib.util
@@ -28,19 +27,15 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 STAMP = VENV / "course-stamp.json"
-SITE = str(ROOT / "_site")
 CONSTRAINTS = ROOT / "constraints.txt"
 EXTRAS = ["lab", "test", "site", "cluster"]
 NO_VENV = "this Python lacks its {} module: install it (Debian: `sudo apt install python3-venv`), then try again"
-NOTEBOOKS_AT_ONCE = 2
-PAGE_SECONDS = 60  # a page that takes longer is marked in the table of times
 LAB_SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False},
     "@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}},
@@ -207,81 +202,36 @@ def lab(options):
 
 
 def test(options):
+    if "DEPS" in options:
+        return test_elsewhere(options)
     set_up(["lab", "test", "site"], options)
-    times = {}
-    stages = [
-        ("ruff", lambda: python("-m", "ruff", "check", ".")),
-        ("site", build_site),
-        ("tests", lambda: python("-m", "pytest", "tests", "-n2", "--dist=loadfile", SITE=SITE)),
-        ("pages", lambda: check_pages(times)),
-    ]
-    failed = []
-    for name, stage in stages:
-        print(f"\n== {name}", flush=True)
-        start = time.perf_counter()
-        code = stage()
-        print(f"== {name}: {'FAILED' if code else 'ok'} in {time.perf_counter() - start:.1f} s", flush=True)
-        if code:
-            failed.append(name)
-    if times:
-        print_times(times)
-    print(f"\nFAILED: {', '.join(failed)}" if failed else "\nAll stages passed: " + ", ".join(n for n, _ in stages))
-    return 1 if failed else 0
+    return python("-m", "book.proof", "test", *topic(options))
 
 
-def check_pages(times):
-    """Runs nbval over every notebook, a process each and without network; fills `times` with seconds."""
-    notebooks = sorted(p for p in (ROOT / "chapters").rglob("*.ipynb") if ".ipynb_checkpoints" not in p.parts)
-    if not notebooks:
-        print("no notebook under chapters/")
-        return 1
-    codes = []
-    with concurrent.futures.ThreadPoolExecutor(NOTEBOOKS_AT_ONCE) as pool:
-        for notebook, seconds, code, output in pool.map(check_notebook, notebooks):
-            name = notebook.relative_to(ROOT / "chapters").as_posix()
-            times[name] = seconds
-            codes.append(code)
-            print(f"{'FAILED' if code else 'ok':6}  {seconds:6.1f} s  {name}", flush=True)
-            if code:
-                print(output, flush=True)
-    return int(any(codes))
+def test_elsewhere(options):
+    """The package's tests with the newest packages that pyproject.toml allows, or the oldest torch; in a .venv-…"""
+    global VENV, PYTHON
+    if options["DEPS"] not in ("newest", "oldest"):
+        raise Stop(f"test: DEPS must be newest or oldest, got {options['DEPS']}")
+    check_machine()
+    VENV = ROOT / f".venv-{options['DEPS']}"
+    PYTHON = VENV / PYTHON.relative_to(ROOT / ".venv")
+    make_venv()
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    torch = [f"torch=={re.search(r'torch>=([0-9.]+)', text).group(1)}.*"] if options["DEPS"] == "oldest" else []
+    pip(["install", "--upgrade", "--upgrade-strategy=eager", "-e", f"{ROOT}[lab,test]", *torch], options)
+    left_out = ["--ignore=tests/book", "--ignore=tests/benchmarks", "--ignore=tests/test_course.py"]  # not the package
+    return python("-m", "pytest", "tests", "-n2", "--dist=loadfile", *left_out)
 
 
-def check_notebook(notebook):
-    command = [str(PYTHON), "-m", "pytest", "-q", "-o", "addopts=", "-o", "filterwarnings=default",
-               "-p", "no:cacheprovider", "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300",
-               "--nbval-sanitize-with", str(ROOT / "tests" / "nbval.cfg"), str(notebook)]
-    with tempfile.TemporaryDirectory() as folder:
-        log = Path(folder) / "network.log"
-        guard = environment(PYTHONPATH=str(ROOT / "tests" / "guard"), SOCKET_GUARD_LOG=str(log))
-        start = time.perf_counter()
-        done = subprocess.run(command, cwd=str(ROOT), env=guard, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              text=True, encoding="utf-8", errors="replace")
-        seconds = time.perf_counter() - start
-        asked = log.read_text(encoding="utf-8") if log.exists() else ""
-    output = done.stdout + (f"\nthe page asked for the network:\n{asked}" if asked else "")
-    return notebook, seconds, done.returncode or int(bool(asked)), output
-
-
-def print_times(times):
-    print("\nSeconds per notebook (two at a time, one thread each)")
-    for name, seconds in times.items():
-        print(f"{seconds:8.1f}  {name}{f'  over {PAGE_SECONDS} s' if seconds > PAGE_SECONDS else ''}")
-    for chapter in sorted({name.split("/")[0] for name in times}):
-        print(f"{sum(s for name, s in times.items() if name.split('/')[0] == chapter):8.1f}  {chapter}/ in all")
-
-
-def build_site():
-    """Warnings are errors, and no page is executed while the site is built: the stored outputs are shown."""
-    shutil.rmtree(SITE, ignore_errors=True)  # a page that is gone would stay
-    return python("-m", "sphinx", "-c", "book", "-W", "-n", "--keep-going", "-q", "-b", "html", "-d", "_build/doctrees",
-                  "-D", "nb_execution_mode=off", ".", SITE, SOURCE_DATE_EPOCH="0")
+def topic(options):
+    return [options["TOPIC"]] if "TOPIC" in options else []
 
 
 def site(options):
     set_up(["site"], options)
-    must(build_site(), "building the site")
-    print(f"The site: {SITE}/index.html")
+    must(python("-m", "book.proof", "site"), "building the site")
+    print(f"The site: {ROOT / '_site'}/index.html")
 
 
 def run(options):
@@ -310,8 +260,7 @@ def browser(options):
     set_up(["lab", "test", "site"], options)
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))):
         raise Stop("no Chromium was found: install it (Debian: `sudo apt install chromium`) and run this again")
-    must(build_site(), "building the site")
-    return python("-m", "pytest", "tests/browser", "-m", "browser", "-n2", "--dist=loadfile", SITE=SITE)
+    return python("-m", "book.proof", "browser", *topic(options))
 
 
 def lock(options):
@@ -343,14 +292,14 @@ ENVIRONMENT = ["FRESH", "NO_BROWSER", "KEEP", "QUICK", "PIP_ARGS"]  # also read 
 # word: (what does it, the options it takes, the one it needs)
 WORDS = {
     "lab": (lab, ["FRESH", "PORT", "NO_BROWSER"], None),
-    "test": (test, [], None),
+    "test": (test, ["TOPIC", "DEPS"], None),
     "site": (site, [], None),
     "run": (run, ["PAGE"], None),
     "derive": (derive, [], None),
     "table": (table, ["NAME", "JOBS", "CHECK"], "NAME"),
     "lock": (lock, ["KEEP"], None),
     "bench": (bench, ["TOPIC", "QUICK"], "TOPIC"),
-    "browser": (browser, [], None),
+    "browser": (browser, ["TOPIC"], None),
 }
 
 

@@ -11,10 +11,12 @@ from types import MappingProxyType
 import numpy as np
 import pytest
 import torch
-from test_optimizers import RULES
-from test_schedules import CASES
+from optimizers.test_optimizers import RULES
+from schedules.test_schedules import CASES
 
-from labsupport import optimizers, remaking, schedules
+from labsupport import data, experiments, optimizers, population, remaking, schedules
+from labsupport.counters import seeded
+from labsupport.initialization import starts
 
 O, S = optimizers, schedules  # noqa: E741
 STEPS = [*range(40), 10**6]
@@ -145,3 +147,14 @@ def test_a_dressed_optimizer_goes_on_after_its_journey():
     other.grad = values[0].grad
     ours.step(), twin.step()
     assert twin.rule is ours.rule and torch.equal(values[0], other)
+
+
+def test_trained_states_and_runs_travel():
+    split, build = data.digits(generator=seeded(0)), starts.builder([64, 8, 10])
+    plan = population.Plan(1, 50, schedule={"lr": schedules.cosine(1.0, decay_steps=6)}, progress=False)
+    state = population.init(build, optimizers.adam(), {"lr": [0.1, 0.2]}, seeds=range(2))
+    state, _ = population.step(state, *split.train, plan, num_steps=3)
+    ends = [population.step(each, *split.train, plan, num_steps=3)[0] for each in (state, travelled(state))]
+    assert all(torch.equal(value, ends[1].params[name]) for name, value in ends[0].params.items())
+    runs = experiments.run(build, split, optimizers.sgd(), {"lr": [0.1, 0.2]}, plan, seeds=range(2))
+    assert torch.equal(travelled(runs).scores("test").error, runs.scores("test").error)

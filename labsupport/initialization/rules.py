@@ -247,6 +247,9 @@ def _check_tensor(where: str, weight: Tensor) -> None:
     if not isinstance(weight, Tensor) or not weight.is_floating_point():
         kind = weight.dtype if isinstance(weight, Tensor) else type(weight).__name__
         raise ValueError(f"{where}: weight must be a floating-point tensor, got {kind}")
+    if weight.grad_fn is not None and not (weight._is_view() and weight._base.is_leaf):
+        rule = "a parameter or a part of one; a parametrized layer is what starts.apply_ fills"
+        raise ValueError(f"{where}: weight must be {rule}, got what {type(weight.grad_fn).__name__} has computed")
 
 
 def _check_weight(where: str, weight: Tensor) -> None:

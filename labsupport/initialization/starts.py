@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
+from torch.nn.utils import parametrize
 
 from labsupport import models
 from labsupport.initialization.rules import Rule, constant_, he_normal_
@@ -33,7 +34,7 @@ def apply_(module: nn.Module, rule: Rule, *, bias: float | Rule = 0.0, generator
 
     Layers come in the order of `module.modules()`, each its weight first, then its bias; so the start depends on the
     generator and the architecture alone. Everything else — norms, recurrent layers, embeddings, parameters of the
-    module's own — is left alone.
+    module's own — is left alone. A parametrized weight or bias is written through its parametrization.
 
     Args:
         module: holds at least one linear layer or convolution, or is one itself.
@@ -44,7 +45,7 @@ def apply_(module: nn.Module, rule: Rule, *, bias: float | Rule = 0.0, generator
         The module.
     Raises:
         ValueError: no such layer, a transposed convolution (its fans read the other way round: initialize it on its
-            own), or what the rule refuses.
+            own), a parametrization that cannot be written through, or what the rule refuses.
     """
     layers = _layers("apply_", module)
     if not callable(rule):
@@ -52,14 +53,11 @@ def apply_(module: nn.Module, rule: Rule, *, bias: float | Rule = 0.0, generator
     if not callable(bias):
         bias = check_number("apply_", "bias", bias)
     check_generator("apply_", generator)
+    fill = bias if callable(bias) else partial(constant_, value=bias)
     for layer in layers:
-        rule(layer.weight, generator=generator)
-        if layer.bias is None:
-            continue
-        if callable(bias):
-            bias(layer.bias, generator=generator)
-        else:
-            constant_(layer.bias, value=bias)
+        _write("apply_", layer, "weight", rule, generator)
+        if layer.bias is not None:
+            _write("apply_", layer, "bias", fill, generator)
     return module
 
 
@@ -94,14 +92,15 @@ def biases_(module: nn.Module, *, value: float = 0.01) -> nn.Module:
     added to all outputs of a classifier does not change its softmax.
 
     Raises:
-        ValueError: a value that is not finite, or no linear layer or convolution with a bias.
+        ValueError: a value that is not finite, no linear layer or convolution with a bias, or a parametrization that
+            cannot be written through.
     """
     value = check_number("biases_", "value", value)
     layers = [layer for layer in _layers("biases_", module) if layer.bias is not None]
     if not layers:
         raise ValueError("biases_: module must hold a layer with a bias, got none")
     for layer in layers:
-        constant_(layer.bias, value=value)
+        _write("biases_", layer, "bias", partial(constant_, value=value))
     return module
 
 
@@ -227,6 +226,21 @@ def _check_lstm(where: str, lstm: nn.LSTM | nn.LSTMCell) -> None:
         raise ValueError(f"{where}: lstm must be a torch.nn.LSTM or LSTMCell, got {type(lstm).__name__}")
     if not lstm.bias:
         raise ValueError(f"{where}: lstm must have biases, got one without")
+    if hidden := [name for name in getattr(lstm, "parametrizations", ()) if name.startswith("bias")]:
+        raise ValueError(f"{where}: lstm must have its biases as parameters, got {hidden} parametrized")
+
+
+def _write(where: str, layer: nn.Module, name: str, rule: Rule, generator: torch.Generator | None = None) -> None:
+    """Fill a parameter of a layer by a rule; through its parametrization where it has one."""
+    if not parametrize.is_parametrized(layer, name):
+        rule(getattr(layer, name), generator=generator)
+        return
+    filled = rule(getattr(layer, name).detach().clone(), generator=generator)
+    try:
+        setattr(layer, name, filled)
+    except (NotImplementedError, RuntimeError) as error:
+        how = layer.parametrizations[name]
+        raise ValueError(f"{where}: {name} must be one that can be written, got it parametrized by {how}") from error
 
 
 def _layers(where: str, module: nn.Module) -> list[nn.Linear | _ConvNd]:

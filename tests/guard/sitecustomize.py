@@ -37,7 +37,7 @@ def guard(event: str, args: tuple) -> None:
     if event in EVENTS and not is_local(host := host_of(event, args)):
         if log := os.environ.get("SOCKET_GUARD_LOG"):
             with open(log, "a", encoding="utf-8") as file:
-                file.write(f"{event} {host}\n")
+                file.write(f"{os.getcwd()}: {event} {host}\n")
         raise PermissionError(f"the course's pages use no network: {event} to {host!r} was refused")
 
 

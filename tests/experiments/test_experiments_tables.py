@@ -19,7 +19,7 @@ from rules.model import build_wheel
 from labsupport import population
 from labsupport.experiments import agreement, recipes, tables, workers
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 RECIPE = """
 from pathlib import Path

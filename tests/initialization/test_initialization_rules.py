@@ -317,3 +317,28 @@ REFUSALS = {
 def test_refusals(message):
     with pytest.raises(ValueError, match=message):
         REFUSALS[message]()
+
+
+def test_a_parametrized_layer_is_written_through_or_refused():
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(6, 4))
+    with pytest.raises(ValueError, match=r"weight must be a parameter .* starts.apply_ fills, got what WeightNorm"):
+        rules.he_normal_(layer.weight, generator=seeded(0))
+    starts.apply_(layer, rules.he_normal_, bias=0.5, generator=seeded(0))
+    torch.testing.assert_close(layer.weight, rules.he_normal_(torch.empty(4, 6), generator=seeded(0)))
+    assert bool((layer.bias == 0.5).all())
+    rules.normal_(nn.LSTM(3, 5).weight_ih_l0[:5], std=1.0, generator=seeded(0))  # a part of a parameter may be filled
+
+
+class Doubled(nn.Module):
+    def forward(self, original):
+        return 2 * original
+
+
+def test_a_parametrization_that_has_no_inverse_is_refused():
+    layer = nn.utils.parametrize.register_parametrization(nn.Linear(6, 4), "bias", Doubled())
+    for fill in (starts.biases_, lambda net: starts.apply_(net, rules.he_normal_, generator=seeded(0))):
+        with pytest.raises(ValueError, match="bias must be one that can be written, got it parametrized by"):
+            fill(layer)
+    lstm = nn.utils.parametrize.register_parametrization(nn.LSTM(3, 5), "bias_ih_l0", Doubled())
+    with pytest.raises(ValueError, match=r"forget_gate_: lstm must have its biases as .*got \['bias_ih_l0'\]"):
+        starts.forget_gate_(lstm)

@@ -13,7 +13,7 @@ from stored_solutions import solutions
 from labsupport import checks
 from labsupport.checks import compare, frame, wording
 
-SOLUTIONS = solutions(Path(__file__).parents[1])
+SOLUTIONS = solutions(Path(__file__).parents[2])
 ASKED = "its text asks for the dtype"
 EXCEPTIONS = {  # (check, style): why the solution in that style is refused
     **{(name, "float32"): ASKED for name in (
