@@ -322,41 +322,23 @@ def test_options_in_the_environment(tree):
 
 
 @posix
-@pytest.mark.parametrize(
-    ("failing", "last"),
-    [
-        ("", "All stages passed: ruff, site, tests, pages"),
-        ("*ruff*) exit 1;;", "FAILED: ruff"),
-        ("*valley.ipynb*) echo Cell 3 differs; exit 1;;\n*sphinx*) exit 2;;", "FAILED: site, pages"),
-    ],
-)
-def test_no_stage_hides_a_later_one(tree, failing, last):
-    _stand_in(tree, failing)
-    pages = tree / "chapters" / "landscape"
-    pages.mkdir(parents=True)
-    for name in ("saddle.ipynb", "valley.ipynb"):
-        (pages / name).touch()
-    done = _course(tree, "test")
-    assert done.returncode == (0 if last.startswith("All") else 1)
-    lines = done.stdout.splitlines()
-    assert lines[-1] == last
-    assert len(re.findall(r"^== \w+: (?:ok|FAILED) in [\d.]+ s$", done.stdout, flags=re.M)) == 4
-    table = lines[lines.index("Seconds per notebook (two at a time, one thread each)") :]
-    assert [line.split()[-1] for line in table[1:3]] == ["landscape/saddle.ipynb", "landscape/valley.ipynb"]
-    assert ("Cell 3 differs" in done.stdout) == ("valley" in failing)
-    asked = " ".join(_asked(tree))
-    assert "--nbval-lax" in asked
-    assert "nb_execution_mode=off" in asked
+def test_the_proof_is_asked_for_with_its_topic(tree):
+    _stand_in(tree, "*book.proof*) exit 3;;")
+    assert _course(tree, "test", "TOPIC=landscape").returncode == 3
+    assert _asked(tree)[1:] == ["-m book.proof test landscape"]
+    assert _course(tree, "test").returncode == 3 and _asked(tree) == ["-m book.proof test"]
 
 
 @posix
-def test_a_page_that_asks_for_the_network_fails(tree):
-    _stand_in(tree, '*saddle.ipynb*) echo "socket.connect 192.0.2.1" >> "$SOCKET_GUARD_LOG";;')
-    (tree / "chapters" / "landscape").mkdir(parents=True)
-    (tree / "chapters" / "landscape" / "saddle.ipynb").touch()
-    done = _course(tree, "test")
-    assert done.stdout.splitlines()[-1] == "FAILED: pages"
-    assert "socket.connect 192.0.2.1" in done.stdout
+def test_other_packages_have_an_environment_of_their_own(tree):
+    _one_line(_course(tree, "test", "DEPS=latest"), "DEPS must be newest or oldest, got latest")
+    for which, pin in (("newest", ""), ("oldest", " torch==2.8.*")):
+        _stand_in(tree)
+        (tree / ".venv").rename(tree / f".venv-{which}")
+        assert _course(tree, "test", f"DEPS={which}").returncode == 0
+        install, tests = _asked(tree)
+        assert install.endswith(f"[lab,test]{pin}") and "-c " not in install
+        assert tests.startswith("-m pytest tests") and "--ignore=tests/book" in tests
 
 
 # -- the other files of the set-up
@@ -377,7 +359,8 @@ def test_environment_yml_is_what_conda_reads():
     assert len(specs) == 2, specs
     python = next(text for text in conda if text.startswith("python"))
     assert VersionSpec(python.removeprefix("python")).matches(Version("3.11.7"))
-    assert pip == {"pip": ["-c constraints.txt", "-e .[lab]"]}
+    six = ["torch", "matplotlib", "jupyterlab", "jupytext", "ipywidgets", "nbval"]
+    assert pip == {"pip": ["-c constraints.txt", *six, "-e .[lab]"]}
 
 
 def test_pip_reads_the_pip_part(tmp_path):
