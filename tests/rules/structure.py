@@ -1,4 +1,4 @@
-"""Rules on the package: sizes of modules and functions, floors, no circles, and the names that pages use."""
+"""Rules on the package: sizes of modules and functions, private names, and the names that pages use."""
 
 import ast
 import json
@@ -10,38 +10,6 @@ import sys
 from .model import Book
 
 MAX_MODULE, MAX_FUNCTION = 400, 40
-PURE = {"values", "files", "counters", "remaking", "data", "models", "schedules", "optimizers", "initialization"}
-FLOORS = (PURE, {"training", "population"}, {"experiments"}, None, {"checks", "show", "plots"}, {"__main__"})
-TOPICS, DRAWING = 3, 4
-SCREEN = {"matplotlib", "IPython", "ipywidgets"}
-
-
-def _room(name: str) -> str:
-    return name.split(".")[1] if "." in name else ""
-
-
-def _floor(name: str) -> int:
-    """The floor of a module; rooms that no floor names are topic rooms."""
-    return next((index for index, rooms in enumerate(FLOORS) if rooms and _room(name) in rooms), TOPICS)
-
-
-def _imports(book: Book, name: str) -> list[str]:
-    """All modules that a module imports, labsupport's as deep as there is a module."""
-    _, tree = book.modules[name]
-    package = name if book.module_path(name).endswith("__init__.py") else name.rpartition(".")[0]
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parts = package.split(".")
-            base = ".".join(parts[: len(parts) - node.level + 1]) if node.level else ""
-            base = ".".join(part for part in (base, node.module) if part)
-            inner = [f"{base}.{alias.name}" for alias in node.names if f"{base}.{alias.name}" in book.modules]
-            found += inner or [base]
-    return [module for module in found if module != name]
-
-
 def modules_are_short(book: Book) -> list[str]:
     """A module has at most 400 lines."""
     sizes = [(name, len(text.splitlines())) for name, (text, _) in book.modules.items()]
@@ -101,45 +69,22 @@ def _top_names(tree: ast.Module) -> set[str]:
     return held
 
 
-def imports_go_down(book: Book) -> list[str]:
-    """A module imports from its own floor or a lower one."""
-    return [
-        f"{book.module_path(name)}: imports {module}, which is on a higher floor"
-        for name in book.modules
-        for module in _imports(book, name)
-        if _room(module) and module.startswith("labsupport.") and _room(name) and _floor(module) > _floor(name)
-    ]
-
-
-def imports_have_no_circles(book: Book) -> list[str]:
-    """No module imports itself by way of others."""
-    edges = {name: {module for module in _imports(book, name) if module in book.modules} for name in book.modules}
-    found, done = [], set()
-
-    def visit(name: str, path: list[str]) -> None:
-        if name in path:
-            found.append(
-                f"{book.module_path(name)}: imports in a circle, {' → '.join([*path[path.index(name) :], name])}"
-            )
-        elif name not in done:
-            for module in sorted(edges[name]):
-                visit(module, [*path, name])
-            done.add(name)
-
-    for name in edges:
-        visit(name, [])
+def private_names_stay_at_home(book: Book) -> list[str]:
+    """No module uses a name of another that begins with an underscore. (What may import what: import-linter.)"""
+    found = []
+    for name, (_, tree) in book.modules.items():
+        ours = {}  # what an imported module of the package is called here
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("labsupport"):
+                ours |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+                taken = [alias.name for alias in node.names if alias.name.startswith("_")]
+                found += [f"{book.module_path(name)}, line {node.lineno}: {node.module}.{word}" for word in taken]
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr.startswith("_") and not node.attr.startswith("__"):
+                home = ours.get(node.value.id) if isinstance(node.value, ast.Name) else None
+                if home in book.modules:
+                    found.append(f"{book.module_path(name)}, line {node.lineno}: {home}.{node.attr}")
     return found
-
-
-def rooms_do_not_draw(book: Book) -> list[str]:
-    """Below checks, show and plots nothing imports matplotlib, IPython or ipywidgets."""
-    return [
-        f"{book.module_path(name)}: imports {module}"
-        for name in book.modules
-        if _floor(name) < DRAWING
-        for module in _imports(book, name)
-        if module.split(".")[0] in SCREEN
-    ]
 
 
 def no_utils_no_stars(book: Book) -> list[str]:
