@@ -6,7 +6,8 @@ A line of a TABLE in tests/devices/ is a public function's full name and either
     cannot("because …")         with gpu=call where a real accelerator can run it all the same
 
 "runs" is tried on meta tensors under FakeTensorMode, where mixing devices raises without any accelerator.
-The tests marked gpu make every call again on CUDA. Whoever adds a public function adds its line there, in the file of its room.
+The tests marked gpu make every call again on CUDA. Whoever adds a public function adds its line there, in the file of
+its room.
 """
 
 import dataclasses
