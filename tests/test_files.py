@@ -16,6 +16,15 @@ def test_what_is_written_is_read(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
+def test_tensors_that_share_memory_are_written_each_and_folders_are_made(tmp_path):
+    whole = torch.arange(8.0)
+    path = tmp_path / "several" / "new" / "folders" / "run"
+    files.write(path, {"whole": whole, "again": whole, "half": whole[4:], "every other": whole[::2]}, {})
+    found, said = files.read(path)
+    assert said == {} and found["half"].tolist() == [4, 5, 6, 7] and found["every other"].tolist() == [0, 2, 4, 6]
+    assert torch.equal(found["whole"], whole) and torch.equal(found["again"], whole)
+
+
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "run"
     files.write(path, {"a": torch.ones(1)}, {})

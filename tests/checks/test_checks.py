@@ -239,6 +239,16 @@ def natural_barrier(losses):
     return (losses - torch.lerp(losses[0].float(), losses[-1].float(), u)).max()
 
 
+def steps_rounded(rounding):
+    return lambda offset, curvature, lr: rounding(math.log(1 / offset) / math.log(1 - lr * curvature))
+
+
+def test_the_last_step_of_an_escape_counts():
+    assert checks.landscape.steps_to_escape(steps_rounded(math.ceil)).status == "correct"
+    for rounding in (math.floor, round, lambda steps: math.ceil(steps) + 1):
+        assert checks.landscape.steps_to_escape(steps_rounded(rounding)).status == "wrong"
+
+
 def popping(train_from, third_loss, first, learnt, starts):
     number, gains = len(starts), []
     while starts:

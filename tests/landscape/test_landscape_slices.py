@@ -57,6 +57,11 @@ def test_rise_is_the_largest_later_less_earlier(values):
     assert float(slices.rise(torch.tensor(values, dtype=DTYPE))) == max([0, *pairs])
 
 
+def test_rise_of_several_paths_is_that_of_each():
+    losses = torch.tensor([[3.0, 1.0, 0.0], [1.0, 4.0, 0.0], [2.0, 2.0, 0.0], [0.5, 5.0, 0.0]], dtype=DTYPE)
+    assert slices.rise(losses).tolist() == [1.0, 4.0, 0.0] == [float(slices.rise(path)) for path in losses.T]
+
+
 def test_bezier_meets_its_ends_and_half_its_middle():
     start, middle, end = point(0, 1), point(4, 4), point(2, -1)
     path = slices.bezier(start, middle, end)
@@ -147,6 +152,8 @@ def test_matching_is_the_best_of_all_orders():
 
     best = min(gap(order) for order in itertools.permutations(range(5)))
     assert gap(slices.match_units(ours, theirs).tolist()) == pytest.approx(best)
+    trainable = [{name: value.clone().requires_grad_() for name, value in each.items()} for each in (ours, theirs)]
+    assert torch.equal(slices.match_units(*trainable), slices.match_units(ours, theirs))
 
 
 def test_stacked_networks_give_a_loss_each():
