@@ -75,8 +75,6 @@ def on_meta(call: Call) -> None:
 
 RUNS = {name: entry.meta for name, entry in TABLE.items() if entry.meta}
 ON_GPU = {name: entry.gpu for name, entry in TABLE.items() if entry.gpu}
-# torch.func.hessian compiles a decomposition at its first use
-quiet = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 
 def test_the_table_names_every_public_function_and_no_other():
@@ -100,27 +98,23 @@ def test_every_refusal_has_a_reason():
     assert [name for name, entry in TABLE.items() if (entry.meta is None) != bool(entry.because)] == []
 
 
-@quiet
 @pytest.mark.parametrize("name", RUNS)
 def test_it_runs_on_meta_tensors(name):
     on_meta(RUNS[name])
 
 
-@quiet
 @pytest.mark.parametrize("name", sorted(ON_GPU.keys() - RUNS.keys()))
 def test_what_cannot_run_on_meta_tensors_truly_cannot(name):
     with pytest.raises((RuntimeError, NotImplementedError, TypeError)):
         on_meta(ON_GPU[name])
 
 
-@quiet
 @pytest.mark.parametrize("name", ON_GPU)
 def test_the_calls_for_the_accelerator_are_sound(name):
     """Tried on the CPU, so that a broken call is seen where there is no accelerator."""
     lies_there(ON_GPU[name], "cpu")
 
 
-@quiet
 @pytest.mark.gpu
 @pytest.mark.parametrize("name", ON_GPU)
 def test_it_runs_on_an_accelerator(name):

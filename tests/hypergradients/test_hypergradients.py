@@ -18,8 +18,6 @@ from labsupport.hypergradients.backward import descend
 from labsupport.hypergradients.paths import _Checkpoints
 from labsupport.hypergradients.runs import Run
 
-# torch.func.jvp compiles a decomposition at its first use
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 STEPS = 14
 EXACT = [hg.Stored(), hg.SqrtCheckpoint(), hg.Knots(STEPS), hg.Truncated(STEPS), hg.Truncated(99), hg.ForwardMode(),
          hg.ForwardMode(chunk_size=8), hg.Reversible()]  # fmt: skip

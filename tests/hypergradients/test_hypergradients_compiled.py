@@ -15,11 +15,7 @@ from labsupport.hypergradients.runs import Run, _difference
 from labsupport.hypergradients.steps import steps_of
 from labsupport.population.compiling import compiler
 
-pytestmark = [
-    pytest.mark.skipif(bool(compiler()), reason="nothing compiles here"),
-    # torch.func.jvp and torch.compile use torch.jit at their first use
-    pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning"),
-]
+pytestmark = pytest.mark.skipif(bool(compiler()), reason="nothing compiles here")
 STEPS = 12
 METHODS = [hg.Stored(), hg.Stored(torch.bfloat16), hg.SqrtCheckpoint(), hg.Knots(3), hg.DrMAD(5), hg.Truncated(5),
            hg.Reversible(), hg.Neumann(4)]  # fmt: skip

@@ -13,8 +13,6 @@ from labsupport import files
 from labsupport import hypergradients as hg
 from labsupport.hypergradients import MetaPlan, hypergradient, meta_optimize, search_rate
 
-# torch.func.jvp compiles a decomposition at its first use
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 METHODS = [hg.Unrolled(), hg.Stored(), hg.SqrtCheckpoint(), hg.Reversible(), hg.ForwardMode(), hg.DrMAD(), hg.Knots(3),
            hg.Truncated(3), hg.Neumann(2)]  # fmt: skip
 
