@@ -37,7 +37,7 @@ from labsupport import (
     training,
     values,
 )
-from labsupport.hypergradients import backward, films, inputs, problem, steps, studies, ties
+from labsupport.hypergradients import backward, films, inputs, problem, setups, solving, steps, studies, ties
 from labsupport.hypergradients.runs import Run
 from labsupport.initialization import gains, meanfield, propagation, rules, starts
 from labsupport.landscape import curvature, plateaus, saddles, sharpness, slices
@@ -330,6 +330,19 @@ def side_by_side(device):
     return {"0.weight": floats(device, 2, 2, 4), "0.bias": floats(device, 2, 2)}
 
 
+def doubled(values):
+    return {name: 2 * value for name, value in values.items()}
+
+
+def digits_task(device):
+    return setups.digits_task((0, 1), num_steps=2, split=inputs.few_digits().to(device))
+
+
+def of_tasks(device):
+    """Networks 4-2 of three tasks in two draws, and examples."""
+    return ties.copied(side_by_side(device), 3), floats(device, 2, 3, 6, 4), labels(device, 36).view(2, 3, 6)
+
+
 def studied(device):
     """Two networks side by side with a data set each."""
     return studies.with_own_data(
@@ -489,6 +502,10 @@ TABLE: dict[str, Entry] = {
     "hypergradients.problem.nbytes": runs(lambda d: problem.nbytes({"a": floats(d, 3)}) and ()),
     "hypergradients.films.Along": hypergraded(films.Along(lambda film: [(0, film[0])])),
     "hypergradients.films.Nearness": cannot("it holds what nearness finds"),
+    "hypergradients.films.apart": runs(lambda d: films.apart({"a": floats(d, 2, 3)}, {"a": floats(d, 2, 3)})),
+    "hypergradients.films.between": runs(
+        lambda d: films.between({"a": floats(d, 2, 3)}, {"a": floats(d, 2, 3)}, floats(d, 2))
+    ),
     "hypergradients.films.extremes": cannot(
         "it solves on the CPU",
         gpu=lambda d: films.extremes(lambda w, h, b: (w["a"] ** 2).sum(), {"a": floats(d, 2, 3)}, {}, 0, seed=0) and (),
@@ -552,6 +569,20 @@ TABLE: dict[str, Entry] = {
         lambda d: inputs.beside_noise(split_on(d), 2, std=0.3, generators=[seeded()] * 3).train
     ),
     "hypergradients.inputs.cluttered": cannot("it renders glyphs: on the CPU"),
+    "hypergradients.inputs.few_digits": cannot("it reads digits: on the CPU"),
+    "hypergradients.inputs.letter_tasks": cannot("it renders glyphs: on the CPU"),
+    "hypergradients.inputs.letters": cannot("it renders glyphs: on the CPU"),
+    "hypergradients.setups.clutter_row": cannot("it returns numbers"),
+    "hypergradients.setups.digits_task": cannot(DRAWN, gpu=lambda d: digits_task(d)[0].weights),
+    "hypergradients.setups.on_clutter": cannot("it renders glyphs: on the CPU"),
+    "hypergradients.setups.on_digits": cannot(DRAWN, gpu=lambda d: digits_task(d)[0].batches(0)),
+    "hypergradients.solving.conjugate": runs(lambda d: solving.conjugate(doubled, side_by_side(d), num_steps=2)),
+    "hypergradients.solving.dots": runs(lambda d: solving.dots(side_by_side(d), side_by_side(d))),
+    "hypergradients.solving.highest": runs(lambda d: solving.highest(doubled, side_by_side(d), num_steps=2)),
+    "hypergradients.solving.scaled": runs(lambda d: solving.scaled(floats(d, 2), side_by_side(d))),
+    "hypergradients.solving.series": runs(
+        lambda d: solving.series(doubled, side_by_side(d), floats(d, 2), num_terms=2)
+    ),
     "hypergradients.studies.Study": cannot(
         DRAWN + "; " + VALUES,
         gpu=lambda d: [studied(d).coefficients(-1.0), studied(d).scores(studied(d).coefficients(0.0), [0])],
@@ -570,7 +601,15 @@ TABLE: dict[str, Entry] = {
     "hypergradients.studies.with_own_data": cannot(
         DRAWN + "; " + VALUES, gpu=lambda d: studied(d).scores(studied(d).coefficients(0.0), [0])
     ),
+    "hypergradients.ties.copied": runs(lambda d: ties.copied(side_by_side(d), 3)),
     "hypergradients.ties.distances": runs(lambda d: ties.distances(floats(d, 2, 4, 3))),
+    "hypergradients.ties.losses": runs(lambda d: ties.losses(*of_tasks(d))),
+    "hypergradients.ties.outputs": runs(lambda d: ties.outputs(*of_tasks(d)[:2])),
+    "hypergradients.ties.penalized": runs(
+        lambda d: ties.penalized(
+            of_tasks(d)[0], {"decay": floats(d, 2, 1), "tie": floats(d, 2, 1, 3, 3)}, of_tasks(d)[1:]
+        )
+    ),
     "hypergradients.ties.shared_part": runs(lambda d: ties.shared_part(floats(d, 2, 4, 4), floats(d, 2))),
     "initialization.gains.backward_gain": cannot(PREDICTION),
     "initialization.gains.derivative": runs(lambda d: gains.derivative("tanh")(floats(d, 3))),
@@ -677,7 +716,9 @@ TABLE: dict[str, Entry] = {
     "landscape.slices.rise": runs(lambda d: slices.rise(floats(d, 3, 2))),
     "landscape.slices.straight": runs(lambda d: slices.straight(*ends(d))(0.5)),
     "models.GaussianNoise": runs(lambda d: models.GaussianNoise(0.1)(floats(d, 3))),
+    "models.Recurrent": born(lambda g: list(models.Recurrent(3, 4, 2, gain=1.0, generator=g).parameters())),
     "models.convnet": born(lambda g: list(models.convnet((1, 8, 8), 3, norm="batch", generator=g).parameters())),
+    "models.lstm": runs(lambda d: models.lstm(nn.LSTMCell(4, 3, device=d), floats(d, 2, 5, 4))),
     "models.mlp": born(lambda g: list(models.mlp([4, 3, 2], generator=g).parameters())),
     "models.num_parameters": runs(lambda d: [()] * models.num_parameters(nn.Linear(4, 2, device=d))),
     "optimizers.adapter.as_torch": runs(dressed),
