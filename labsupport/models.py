@@ -13,7 +13,7 @@ from torch.nn.utils import skip_init
 
 from labsupport.values import check_choice, check_count, check_generator, check_number
 
-__all__ = ["ACTIVATIONS", "GaussianNoise", "convnet", "mlp", "num_parameters"]
+__all__ = ["ACTIVATIONS", "GaussianNoise", "Recurrent", "convnet", "lstm", "mlp", "num_parameters"]
 
 ACTIVATIONS = MappingProxyType(
     {
@@ -50,6 +50,62 @@ class GaussianNoise(nn.Module):
     def extra_repr(self) -> str:
         """What the representation shows."""
         return f"std={self.std:g}"
+
+
+class Recurrent(nn.Module):
+    """A network of tanh units that reads a sequence and answers from its last state.
+
+    s_t = tanh(into x_t + back s_{t−1} + bias), s_0 = 0; the answer is out s_T.
+
+    Args:
+        inputs, units, outputs: sizes, each >= 1.
+        gain: each weight is normal with standard deviation 1/√fan_in, and those of `back` this many times that; >= 0.
+        generator: draws the weights; the net lives on its device.
+    Raises:
+        ValueError: a bound above is broken.
+    """
+
+    def __init__(self, inputs: int, units: int, outputs: int, *, gain: float, generator: torch.Generator) -> None:
+        super().__init__()
+        for name, size in (("inputs", inputs), ("units", units), ("outputs", outputs)):
+            check_count("Recurrent", name, size)
+        check_number("Recurrent", "gain", gain, low=0.0)
+        check_generator("Recurrent", generator)
+        self.into, self.back = _normal(units, inputs, 1.0, generator), _normal(units, units, gain, generator)
+        self.out = _normal(outputs, units, 1.0, generator)
+        self.bias = nn.Parameter(torch.zeros(units, device=generator.device))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(n, steps, inputs) -> (n, outputs)."""
+        s = x.new_zeros(len(x), len(self.bias))
+        for t in range(x.shape[1]):
+            s = torch.tanh(x[:, t] @ self.into.T + s @ self.back.T + self.bias)
+        return s @ self.out.T
+
+
+def lstm(cell: nn.LSTMCell, x: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """torch's LSTM cell, written out, over a sequence from a state of 0: its last state, and what its forget gates say.
+
+    Args:
+        cell: with biases.
+        x: (n, steps, inputs).
+    Returns:
+        (n, units), and for each step (n, units), shares of the memory that are kept.
+    Raises:
+        ValueError: x has another shape.
+    """
+    if x.ndim != 3 or x.shape[2] != cell.input_size:
+        raise ValueError(f"lstm: x must be (n, steps, {cell.input_size}), got shape {tuple(x.shape)}")
+    pulls = x @ cell.weight_ih.T + cell.bias_ih + cell.bias_hh
+    h = c = x.new_zeros(len(x), cell.hidden_size)
+    kept = []
+    for pull in pulls.unbind(1):
+        # input gate, forget gate, candidate, output gate
+        write, keep, new, tell = (pull + h @ cell.weight_hh.T).chunk(4, 1)
+        kept.append(keep.sigmoid())
+        c = kept[-1] * c + write.sigmoid() * new.tanh()
+        h = tell.sigmoid() * c.tanh()
+    return h, kept
 
 
 def mlp(
@@ -139,6 +195,11 @@ def num_parameters(module: nn.Module) -> int:
     if not isinstance(module, nn.Module):
         raise ValueError(f"num_parameters: module must be a torch.nn.Module, got {type(module).__name__}")
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _normal(rows: int, columns: int, gain: float, generator: torch.Generator) -> nn.Parameter:
+    values = torch.randn(rows, columns, generator=generator, device=generator.device)
+    return nn.Parameter(gain * values / columns**0.5)
 
 
 def _linear(fan_in: int, fan_out: int, bias: bool, generator: torch.Generator) -> nn.Module:

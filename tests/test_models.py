@@ -131,6 +131,43 @@ def test_models_refuse_look_alikes(call, message):
         call()
 
 
+def test_a_recurrent_network_answers_from_its_last_state():
+    net, x = models.Recurrent(3, 5, 2, gain=1.5, generator=seeded(1)), torch.randn(4, 6, 3, generator=seeded(2))
+    s = torch.zeros(4, 5)
+    for t in range(6):
+        s = torch.tanh(x[:, t] @ net.into.T + s @ net.back.T + net.bias)
+    torch.testing.assert_close(net(x), s @ net.out.T)
+    wide = models.Recurrent(400, 300, 1, gain=1.5, generator=seeded(1))
+    spreads = [float(w.detach().std()) for w in (wide.into, wide.back)]
+    assert spreads == pytest.approx([400**-0.5, 1.5 * 300**-0.5], rel=0.02)
+    draw = seeded(1)  # into, back, out, in this order
+    drawn = [torch.randn(rows, columns, generator=draw) / columns**0.5 for rows, columns in ((5, 3), (5, 5), (2, 5))]
+    torch.testing.assert_close([net.into, net.back / 1.5, net.out], drawn)
+
+
+def test_the_lstm_written_out_is_torchs():
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        cell = nn.LSTMCell(3, 5)
+    x, state = torch.randn(4, 6, 3, generator=seeded(2)), None
+    nn.init.constant_(cell.bias_ih[5:10], 40.0)  # gates that forget nothing
+    for now in x.unbind(1):
+        state = cell(now, state)
+    ours, kept = models.lstm(cell, x)
+    torch.testing.assert_close(ours, state[0])
+    assert len(kept) == 6 and all(gate.shape == (4, 5) and bool((gate > 0.999).all()) for gate in kept)
+
+
+def test_recurrent_refusals():
+    for says, sizes in (("units", (3, 0, 2)), ("outputs", (3, 5, 0)), ("inputs", (0, 5, 2))):
+        with pytest.raises(ValueError, match=f"Recurrent: {says} must be"):
+            models.Recurrent(*sizes, gain=1.0, generator=seeded())
+    with pytest.raises(ValueError, match="Recurrent: gain must be"):
+        models.Recurrent(3, 5, 2, gain=-1.0, generator=seeded())
+    with pytest.raises(ValueError, match=r"lstm: x must be \(n, steps, 3\)"):
+        models.lstm(nn.LSTMCell(3, 5), torch.ones(2, 3))
+
+
 def test_noise_is_added_in_training_only():
     layer, x = models.GaussianNoise(0.5), torch.zeros(200, 100)
     assert torch.equal(layer.eval()(x), x) and "std=0.5" in repr(layer)

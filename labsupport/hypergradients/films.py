@@ -23,7 +23,7 @@ from labsupport.hypergradients.runs import Run
 from labsupport.landscape import curvature
 from labsupport.values import check_count
 
-__all__ = ["Along", "Nearness", "extremes", "film", "flat", "nearness", "products", "saved_bytes"]
+__all__ = ["Along", "Nearness", "apart", "between", "extremes", "film", "flat", "nearness", "products", "saved_bytes"]
 
 
 def flat(values: Named, *, members: bool = False) -> Tensor:
@@ -69,6 +69,31 @@ def nearness(found: Named, truth: Named) -> Nearness:
     live = other != 0
     same = ((ours.sign() == other.sign()) & live).sum(1) / live.sum(1)
     return Nearness(cosine_similarity(ours, other), (ours.norm(dim=1) / other.norm(dim=1)).log10(), same)
+
+
+def apart(one: Named, other: Named) -> Tensor:
+    """How far each member's tensors lie from the other's, (members,) float64.
+
+    Raises:
+        ValueError: the two have other names or sizes.
+    """
+    if {name: value.shape for name, value in one.items()} != {name: value.shape for name, value in other.items()}:
+        raise ValueError(f"apart: other must be shaped like one ({', '.join(one)}), got {', '.join(other)}")
+    return (flat(one, members=True).double() - flat(other, members=True).double()).norm(dim=1)
+
+
+def between(one: Named, other: Named, share: float | Tensor) -> Named:
+    """The place on the line from one to the other.
+
+    Args:
+        share: 0 at `one`, 1 at `other`; a number, or one for each member, (members,).
+    Raises:
+        ValueError: share has other sizes.
+    """
+    if isinstance(share, Tensor) and share.shape not in ((), (len(next(iter(one.values()))),)):
+        raise ValueError(f"between: share must be a number or one for each member, got shape {tuple(share.shape)}")
+    spread = lambda v: share.to(v).view(-1, *[1] * (v.ndim - 1)) if isinstance(share, Tensor) else share  # noqa: E731
+    return {name: value.lerp(other[name], spread(value)) for name, value in one.items()}
 
 
 def film(problem: Problem, hyper: Named) -> list[Named]:

@@ -1,4 +1,4 @@
-"""Digits whose inputs differ in worth: beside inputs of pure noise, or between pieces of other digits."""
+"""Data of the studies: few digits, digits beside noise or between pieces of others, and letters of many alphabets."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from dataclasses import replace
 from types import MappingProxyType
 
 import torch
+from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from labsupport import data
 from labsupport.counters import seeded
-from labsupport.data.splits import PARTS
-from labsupport.values import check_count, check_generator, check_number
+from labsupport.data.splits import PARTS, Pair
+from labsupport.values import check_choice, check_count, check_generator, check_number
 
-__all__ = ["CLUTTER", "beside_noise", "cluttered"]
+__all__ = ["CLUTTER", "beside_noise", "cluttered", "few_digits", "letter_tasks", "letters"]
 
 _MIDDLE = [28 * row + column for row in range(7, 21) for column in range(7, 21)]
 CLUTTER = MappingProxyType({
@@ -22,6 +23,11 @@ CLUTTER = MappingProxyType({
 })  # fmt: skip
 """Places among the 934 coefficients of a network 784-50-50-50-10 on `cluttered` pictures: those of the digit's pixels,
 of the pixels round it, and of hidden units."""
+
+
+def few_digits() -> data.Split:
+    """300 digits to train on, 400 to validate, the rest as the third split; the same at every call."""
+    return data.digits(num_train=300, num_valid=400, generator=seeded(0))
 
 
 def beside_noise(
@@ -70,3 +76,51 @@ def cluttered(sizes: Sequence[int], seed: int) -> data.Split:
         tiles[:, 7:21, 7:21] = avg_pool2d(x, 2)[:, 0]
         pairs[part] = (tiles.flatten(1), y)
     return data.Split(**pairs, class_names=few.class_names)
+
+
+def letters(alphabet: str, num_letters: int, *, seed: int) -> Tensor:
+    """Thirty images of each of an alphabet's first letters: (letters, 30, 1, 12, 12).
+
+    Args:
+        alphabet: as `data.glyphs` takes it.
+        num_letters: 1 … as many as it has.
+        seed: >= 0, of the drawing.
+    Raises:
+        ValueError: a bound above is broken, or what `data.glyphs` refuses.
+    """
+    check_choice("letters", "alphabet", alphabet, data.ALPHABETS)
+    count = len(data.ALPHABETS[alphabet])
+    if check_count("letters", "num_letters", num_letters) > count:
+        raise ValueError(f"letters: num_letters must be at most {count}, got {num_letters}")
+    x, y = data.glyphs(alphabet, sizes=(32 * count - 2, 1, 1), generator=seeded(seed)).train
+    small = avg_pool2d(x[:, :, 2:26, 2:26], 2)
+    return torch.stack([small[y == letter][:30] for letter in range(num_letters)])
+
+
+def letter_tasks(
+    alphabets: Sequence[str], num_letters: int, *, images: Sequence[int] = (3, 10, 17), seed: int
+) -> tuple[Pair, ...]:
+    """To tell the letters of an alphabet apart, a task for each alphabet, and once more for each turned by 90°.
+
+    Args:
+        alphabets: names, whose `letters` are drawn with the seeds 10 seed, 10 seed + 1, …; 1 … 10.
+        num_letters: see `letters`.
+        images: of a letter, to train on, to choose by, to judge by; 30 together.
+        seed: >= 0.
+    Returns:
+        A pair for each part: x (tasks, letters × images, 144), y (tasks, letters × images).
+    Raises:
+        ValueError: a bound above is broken.
+    """
+    if not 1 <= len(alphabets) <= 10:
+        raise ValueError(f"letter_tasks: alphabets must be 1 to 10, got {len(alphabets)}")
+    if sum(check_count("letter_tasks", "images of a part", count) for count in images) != 30:
+        raise ValueError(f"letter_tasks: images must be 30 together, got {tuple(images)}")
+    drawn = (letters(name, num_letters, seed=10 * seed + place) for place, name in enumerate(alphabets))
+    upright = torch.stack(list(drawn))
+    both = torch.cat([upright, upright.rot90(1, (-2, -1))])
+    parts = [part.flatten(1, 2).flatten(2) for part in both.split(list(images), dim=2)]
+    labels = torch.arange(num_letters)
+    return tuple(
+        (x, labels.repeat_interleave(count).expand(len(x), -1)) for x, count in zip(parts, images, strict=True)
+    )

@@ -5,7 +5,7 @@ from devices.given import HERE, NO_TENSOR, VALUES, Entry, cannot, floats, labels
 from torch import nn
 
 from labsupport import data, hypergradients
-from labsupport.hypergradients import backward, films, inputs, problem, steps, studies, ties
+from labsupport.hypergradients import backward, films, inputs, problem, setups, solving, steps, studies, ties
 from labsupport.hypergradients.runs import Run
 
 
@@ -58,6 +58,19 @@ def searched(device):
     return hypergradients.search_rate(lambda at: problem, hyper, method, plan, **options) and ()
 
 DRAWN = "its networks are drawn on the CPU, and go where the data is"
+
+def doubled(values):
+    return {name: 2 * value for name, value in values.items()}
+
+
+def digits_task(device):
+    return setups.digits_task((0, 1), num_steps=2, split=inputs.few_digits().to(device))
+
+
+def of_tasks(device):
+    """Networks 4-2 of three tasks in two draws, and examples."""
+    return ties.copied(side_by_side(device), 3), floats(device, 2, 3, 6, 4), labels(device, 36).view(2, 3, 6)
+
 
 TABLE: dict[str, Entry] = {
     "hypergradients.runs.Run": cannot("its steps are those of hypergradients.steps.steps_of"),
@@ -162,4 +175,30 @@ TABLE: dict[str, Entry] = {
     ),
     "hypergradients.ties.distances": runs(lambda d: ties.distances(floats(d, 2, 4, 3))),
     "hypergradients.ties.shared_part": runs(lambda d: ties.shared_part(floats(d, 2, 4, 4), floats(d, 2))),
+    "hypergradients.films.apart": runs(lambda d: films.apart({"a": floats(d, 2, 3)}, {"a": floats(d, 2, 3)})),
+    "hypergradients.films.between": runs(
+        lambda d: films.between({"a": floats(d, 2, 3)}, {"a": floats(d, 2, 3)}, floats(d, 2))
+    ),
+    "hypergradients.inputs.few_digits": cannot("it reads digits: on the CPU"),
+    "hypergradients.inputs.letter_tasks": cannot("it renders glyphs: on the CPU"),
+    "hypergradients.inputs.letters": cannot("it renders glyphs: on the CPU"),
+    "hypergradients.setups.clutter_row": cannot("it returns numbers"),
+    "hypergradients.setups.digits_task": cannot(DRAWN, gpu=lambda d: digits_task(d)[0].weights),
+    "hypergradients.setups.on_clutter": cannot("it renders glyphs: on the CPU"),
+    "hypergradients.setups.on_digits": cannot(DRAWN, gpu=lambda d: digits_task(d)[0].batches(0)),
+    "hypergradients.solving.conjugate": runs(lambda d: solving.conjugate(doubled, side_by_side(d), num_steps=2)),
+    "hypergradients.solving.dots": runs(lambda d: solving.dots(side_by_side(d), side_by_side(d))),
+    "hypergradients.solving.highest": runs(lambda d: solving.highest(doubled, side_by_side(d), num_steps=2)),
+    "hypergradients.solving.scaled": runs(lambda d: solving.scaled(floats(d, 2), side_by_side(d))),
+    "hypergradients.solving.series": runs(
+        lambda d: solving.series(doubled, side_by_side(d), floats(d, 2), num_terms=2)
+    ),
+    "hypergradients.ties.copied": runs(lambda d: ties.copied(side_by_side(d), 3)),
+    "hypergradients.ties.losses": runs(lambda d: ties.losses(*of_tasks(d))),
+    "hypergradients.ties.outputs": runs(lambda d: ties.outputs(*of_tasks(d)[:2])),
+    "hypergradients.ties.penalized": runs(
+        lambda d: ties.penalized(
+            of_tasks(d)[0], {"decay": floats(d, 2, 1), "tie": floats(d, 2, 1, 3, 3)}, of_tasks(d)[1:]
+        )
+    ),
 }

@@ -83,4 +83,6 @@ TABLE: dict[str, Entry] = {
     "values.holds": runs(lambda d: values.holds(floats(d, 3) > 0) and ()),
     "values.is_finite": runs(lambda d: values.is_finite(floats(d, 3)) and ()),
     "values.number": runs(lambda d: values.number(floats(d, 1)) and ()),
+    "models.Recurrent": born(lambda g: list(models.Recurrent(3, 4, 2, gain=1.0, generator=g).parameters())),
+    "models.lstm": runs(lambda d: models.lstm(nn.LSTMCell(4, 3, device=d), floats(d, 2, 5, 4))),
 }

@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from labsupport import hypergradients as hg
 from labsupport import models
 from labsupport.experiments import seeded
-from labsupport.hypergradients import films, ties
+from labsupport.hypergradients import films, studies, ties
 from labsupport.hypergradients.problem import Problem
 
 STEPS, MEMBERS = 9, 3
@@ -155,6 +155,56 @@ def test_distances_and_shared_part_by_their_definitions():
     assert torch.allclose(nothing, torch.eye(3)) and bool((everything > 0.999).all())
 
 
+def tied(shared=0):
+    """Two draws of three tasks: networks 4-3-2, their logarithms, and a batch."""
+    nets = studies.stacked(models.mlp([4, 3, 2], activation="tanh", generator=seeded(k)) for k in range(2))
+    weights = ties.copied(nets, 3, shared=shared)
+    weights = {name: w + 0.1 * torch.randn(w.shape, generator=seeded(9)) for name, w in weights.items()}
+    alphas = torch.randn(2, 2, 3, 3, generator=seeded(1))
+    logs = {"decay": torch.randn(2, 2, generator=seeded(2)), "tie": alphas + alphas.mT}
+    batch = torch.randn(2, 3, 5, 4, generator=seeded(3)), torch.randint(2, (2, 3, 5), generator=seeded(4))
+    return nets, weights, logs, batch
+
+
+@pytest.mark.parametrize("shared", [0, 1])
+def test_networks_of_tasks_say_and_lose_what_each_alone_does(shared):
+    nets, weights, _, (x, y) = tied(shared)
+    assert [w.shape[1] for w in weights.values()] == [1 if shared else 3] * 2 + [3, 3]
+    assert torch.equal(ties.copied(nets, 3)["2.weight"][1, 2], nets["2.weight"][1])
+    for draw in range(2):
+        for task in range(3):
+            one, bias, two, last = (w[draw, min(task, w.shape[1] - 1)] for w in weights.values())
+            said = (x[draw, task] @ one.T + bias).tanh() @ two.T + last
+            torch.testing.assert_close(ties.outputs(weights, x)[draw, task], said)
+            torch.testing.assert_close(ties.losses(weights, x, y)[draw, task], cross_entropy(said, y[draw, task]))
+
+
+@pytest.mark.parametrize("shared", [0, 1])
+def test_the_tied_loss_is_that_of_all_tasks_with_l2_and_ties(shared):
+    _, weights, logs, batch = tied(shared)
+    logs = logs if not shared else {"decay": logs["decay"]}
+    wanted = ties.losses(weights, *batch).sum()
+    for layer, name in enumerate(("0.weight", "2.weight")):
+        for draw in range(2):
+            w = weights[name][draw].expand(3, -1, -1)
+            wanted = wanted + 0.5 * logs["decay"][draw, layer].exp() * w.square().sum()
+            if "tie" in logs:
+                far = (w[:, None] - w[None]).square().sum((2, 3))
+                wanted = wanted + (logs["tie"][draw, layer].exp() * far).sum() / 12
+    torch.testing.assert_close(ties.penalized(weights, logs, batch), wanted)
+
+
+def test_places_between_two_and_how_far_they_are():
+    problem, _ = stacked()
+    one, other = problem.weights, {name: value + 1 for name, value in problem.weights.items()}
+    away = films.apart(one, other)
+    torch.testing.assert_close(away, torch.full((MEMBERS,), 15.0, dtype=torch.float64).sqrt())
+    torch.testing.assert_close(films.apart(one, films.between(one, other, 0.25)), 0.25 * away)
+    shares = torch.tensor([0.0, 1.0, 0.5])
+    torch.testing.assert_close(films.between(one, other, shares)["w"], one["w"] + shares[:, None, None])
+    assert films.apart({"a": torch.ones(2, 3)}, {"a": torch.zeros(2, 3)}).dtype == torch.float64
+
+
 REFUSED = [
     ("flat: values must hold a tensor", lambda p, h: films.flat({})),
     ("flat: values must share", lambda p, h: films.flat({**p.weights, "c": h["w"][:1]}, members=True)),
@@ -164,6 +214,11 @@ REFUSED = [
     ("Along: lay must be a function of a film", lambda p, h: films.Along(3)),
     ("extremes: seed", lambda p, h: films.extremes(p.train_loss, p.weights, h, 0, seed=-1)),
     ("extremes: num_steps, s", lambda p, h: films.extremes(p.train_loss, p.weights, h, 0, num_steps=(9, 0), seed=0)),
+    ("apart: other must be shaped like one", lambda p, h: films.apart(p.weights, h)),
+    ("between: share must be a number", lambda p, h: films.between(p.weights, p.weights, torch.ones(2))),
+    ("copied: num_tasks must be", lambda p, h: ties.copied(p.weights, 0)),
+    ("copied: shared must be", lambda p, h: ties.copied(p.weights, 2, shared=-1)),
+    ("outputs: weights must hold", lambda p, h: ties.outputs(h, torch.ones(1, 1, 2, 4))),
     ("distances: weights must be", lambda p, h: ties.distances(torch.ones(3))),
     ("shared_part: ties must be", lambda p, h: ties.shared_part(torch.ones(2, 3), torch.ones(()))),
 ]  # fmt: skip

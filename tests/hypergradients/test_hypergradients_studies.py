@@ -161,6 +161,18 @@ def test_a_digit_stands_in_the_middle_of_the_clutter():
     assert sorted(place for places in inputs.CLUTTER.values() for place in places) == list(range(934))
 
 
+def test_letters_are_tasks_upright_and_turned():
+    images = inputs.letters("georgian", 4, seed=21)
+    assert images.shape == (4, 30, 1, 12, 12) and torch.equal(images, inputs.letters("georgian", 4, seed=21))
+    parts = inputs.letter_tasks(["latin_lower", "georgian"], 4, images=(3, 10, 17), seed=2)
+    for (x, y), first, count in zip(parts, (0, 3, 13), (3, 10, 17), strict=True):
+        assert x.shape == (4, 4 * count, 144) and y.shape == (4, 4 * count)
+        shown = x.view(4, 4, count, 12, 12)
+        assert torch.equal(shown[1], images[:, first : first + count, 0])
+        assert torch.equal(shown[2:], shown[:2].rot90(1, (-2, -1)))
+        assert (y.view(4, 4, count) == torch.arange(4)[:, None]).all()
+
+
 @pytest.mark.parametrize(
     ("says", "call"),
     [
@@ -171,6 +183,10 @@ def test_a_digit_stands_in_the_middle_of_the_clutter():
         ("Study.scores: number of attempts must be", lambda: study().scores(study().coefficients(0.0), [])),
         ("best_single: by must be", lambda: studies.best_single(study(), [0.0], by="time")),
         ("best_single: number of levels must be", lambda: studies.best_single(study(), [], by="loss")),
+        ("letters: alphabet must be", lambda: inputs.letters("runes", 2, seed=0)),
+        ("letters: num_letters must be at most 26", lambda: inputs.letters("latin_lower", 27, seed=0)),
+        ("letter_tasks: alphabets must be 1 to 10", lambda: inputs.letter_tasks([], 2, seed=0)),
+        ("letter_tasks: images must be 30", lambda: inputs.letter_tasks(["georgian"], 2, images=(3, 3, 3), seed=0)),
         ("beside_noise: num_inputs must be", lambda: inputs.beside_noise(split_of(0), 0, std=1.0, generators=())),
         ("beside_noise: std must be", lambda: inputs.beside_noise(split_of(0), 1, std=-1.0, generators=())),
         ("generators must be three", lambda: inputs.beside_noise(split_of(0), 1, std=1.0, generators=[seeded(0)])),

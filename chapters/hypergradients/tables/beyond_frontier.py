@@ -11,18 +11,17 @@ travelled, or at t = T (k/K)^2, all steps back; with them, how far each piece is
 import functools
 import itertools
 import math
+from dataclasses import replace
 
 import torch
 
-from labsupport import data, hypergradients
-from labsupport.experiments import seeded
+from labsupport import hypergradients
 from labsupport.experiments.tables import rounded
-from labsupport.hypergradients import films
+from labsupport.hypergradients import films, setups
 from labsupport.hypergradients.problem import nbytes
 from labsupport.hypergradients.runs import Run
-from labsupport.hypergradients.studies import Study
 
-LR, MOMENTUM, SEEDS = 0.03, 0.9, range(300, 308)  # others than those on which the settings were tried
+SEEDS = range(300, 308)  # others than those on which the settings were tried
 LENGTHS = (50, 100, 200, 500)
 TAILS, KNOTS, TERMS = (3, 6, 11, 21, 51, 201), (5, 10, 20, 50), (10, 50, 200)
 SEEN = 51
@@ -40,7 +39,6 @@ CASES = [
     for name in ("even", "travelled", "early") for size in (3, 5, 10, 20)
 ]  # fmt: skip
 TOLERANCE = {"copies": 1, "cosine": 1e-6}  # what torch saves for a loss, and how it rounds, depends on its layout
-split = data.digits(num_train=300, num_valid=400, generator=seeded(0))
 WAYS = {
     "stored": lambda k, T: hypergradients.Stored(), "bfloat16": lambda k, T: hypergradients.Stored(torch.bfloat16),
     "√T": lambda k, T: hypergradients.SqrtCheckpoint(), "reversible, .9": lambda k, T: hypergradients.Reversible(),
@@ -50,12 +48,8 @@ WAYS = {
 }  # fmt: skip
 
 
-def task(num_steps, seeds=SEEDS, momentum=MOMENTUM, split=split):
-    """Problem and hyperparameters of networks side by side."""
-    batches, parts = hypergradients.minibatches(*split.train, 100, seed=3), (split.train, split.valid, split.test)
-    lr = LR * (1 - momentum) / (1 - MOMENTUM)
-    study = Study([64, 50, 50, 50, 10], *parts, lambda _: seeds, num_steps, lr, momentum, lambda _: batches)
-    return study.problem(0), study.coefficients(-6.0)
+def task(num_steps, seeds=SEEDS):
+    return setups.digits_task(seeds, num_steps=num_steps)
 
 
 def solve(task, method):
@@ -82,7 +76,8 @@ def counted(name, num_steps):
         total = len(films.flat(task(num_steps, SEEDS[:1])[1]))
         return {"copies": 2.0, "products": num_steps * total, "again": num_steps * (total - 1)}
     if name == "reversible, .1":
-        one = task(num_steps, SEEDS[:1], 0.1)
+        problem, hyper = task(num_steps, SEEDS[:1])
+        one = replace(problem, momentum=0.1, lr=problem.lr * (1 - 0.1) / (1 - problem.momentum)), hyper
         kept = copies(one, solve(one, hypergradients.Reversible()).stored_bytes)
         return {"copies": round(kept, 2), "products": num_steps, "again": num_steps}
     one = task(50, SEEDS[:1])
@@ -90,16 +85,12 @@ def counted(name, num_steps):
     return {"copies": round(kept * num_steps / 50), "products": num_steps, "again": 0}
 
 
-def apart(one, other):
-    return (films.flat(one, members=True).double() - films.flat(other, members=True).double()).norm(dim=1)
-
-
 def times(film, name, size):
     """When the snapshots are taken: size + 1 steps, 0 and T among them."""
     shares, num_steps = [k / size for k in range(size + 1)], len(film) - 1
     if name != "travelled":
         return [round(share ** (2 if name == "early" else 1) * num_steps) for share in shares]
-    way = torch.stack([torch.zeros(len(SEEDS)), *(apart(b, a) for a, b in itertools.pairwise(film))]).cumsum(0)
+    way = torch.stack([torch.zeros(len(SEEDS)), *(films.apart(b, a) for a, b in itertools.pairwise(film))]).cumsum(0)
     travelled = (way / way[-1]).mean(1).float()
     return [int((travelled - share).abs().argmin()) for share in shares]
 
@@ -107,7 +98,7 @@ def times(film, name, size):
 def between(film, when, step):
     piece = max(k for k, time in enumerate(when[:-1]) if time <= step)
     first, then = when[piece : piece + 2]
-    return {k: v.lerp(film[then][k], (step - first) / (then - first)) for k, v in film[first].items()}
+    return films.between(film[first], film[then], (step - first) / (then - first))
 
 
 def placed(name, size, num_steps):
@@ -115,7 +106,7 @@ def placed(name, size, num_steps):
     film = films.film(*task(num_steps))
     when, seen = times(film, name, size), [round(k * num_steps / (SEEN - 1)) for k in range(SEEN)]
     way = films.Along(lambda film: ((step, between(film, when, step)) for step in reversed(range(num_steps))))
-    gaps = [(apart(between(film, when, t), film[t]) / apart(film[-1], film[0])).mean() for t in seen]
+    gaps = [(films.apart(between(film, when, t), film[t]) / films.apart(film[-1], film[0])).mean() for t in seen]
     return fidelity(solve(task(num_steps), way).grad, num_steps) | {"when": when, "gap": rounded(gaps, decimals=4)}
 
 

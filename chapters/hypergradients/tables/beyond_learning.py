@@ -12,7 +12,7 @@ import math
 
 from labsupport import data, hypergradients
 from labsupport.experiments import seeded, tables
-from labsupport.hypergradients import inputs, studies
+from labsupport.hypergradients import inputs, setups, studies
 
 FIRST = {"noise": 40, "memory": 400}  # seeds others than those on which the settings were tried
 LONG, LOG = {"noise": 120, "memory": 200}, {"noise": -4.6, "memory": -6.0}
@@ -35,14 +35,11 @@ def with_noise(seed):
 def study(setting):
     """Attempt 0 is the learner's own start and order."""
     first = FIRST[setting]
-    if setting == "noise":
-        sizes, parts, batches = [128, 20, 10], studies.own(map(with_noise, range(first, first + 8))), None
-    else:
-        split = data.digits(num_train=300, num_valid=400, generator=seeded(0))
-        sizes, parts = [64, 50, 50, 50, 10], (split.train, split.valid, split.test)
-        batches = lambda at: hypergradients.minibatches(*split.train, 100, seed=3 + at)  # noqa: E731
     starts = lambda at: [1000 * first + 8 * at + s for s in range(8)]  # noqa: E731
-    return studies.Study(sizes, *parts, starts, LONG[setting], 0.03, batches=batches, backend="eager")
+    if setting == "memory":
+        return setups.on_digits(starts, num_steps=LONG[setting], order=lambda at: 3 + at, backend="eager")
+    parts = studies.own(map(with_noise, range(first, first + 8)))
+    return studies.Study([128, 20, 10], *parts, starts, LONG[setting], 0.03, backend="eager")
 
 
 def run(case):

@@ -11,13 +11,11 @@ import math
 
 import torch
 
-from labsupport import data, hypergradients
-from labsupport.experiments import seeded
+from labsupport import hypergradients
 from labsupport.experiments.tables import rounded
-from labsupport.hypergradients import films
-from labsupport.hypergradients.studies import Study
+from labsupport.hypergradients import films, inputs, setups
 
-STEPS, LR, MOMENTUM = 500, 0.03, 0.9
+STEPS = 500
 BACK = {
     "line": (10, 25, 50, 100, 150, 200, 300, 500), "5 knots": (50, 100, 200, 350, 500),
     "50 knots": (50, 100, 200, 350, 500), "tail": (10, 25, 50, 100, 200), "clock": (50, 100, 200, 350, 500),
@@ -27,38 +25,26 @@ CASES = [
     {"group": group, "method": method, "num_steps": n} for group in (0, 1) for method, ns in BACK.items() for n in ns
 ]
 PLACES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-split = data.digits(num_train=300, num_valid=400, generator=seeded(0)).to(torch.float64)
-
-
-def task(seeds, split=split):
-    """Problem and hyperparameters of networks side by side."""
-    batches, parts = hypergradients.minibatches(*split.train, 100, seed=3), (split.train, split.valid, split.test)
-    study = Study([64, 50, 50, 50, 10], *parts, lambda _: seeds, STEPS, LR, MOMENTUM, lambda _: batches)
-    return study.problem(0), study.coefficients(-6.0)
+split = inputs.few_digits().to(torch.float64)
 
 
 @functools.cache
 def world(group):
-    """Both; with them the exact hypergradient, and the weights at every step."""
-    problem, hyper = task(range(100 + 8 * group, 108 + 8 * group))  # others than those on which the settings were tried
+    """Problem and coefficients; with them the exact hypergradient, and the weights at every step."""
+    seeds = range(100 + 8 * group, 108 + 8 * group)  # others than those on which the settings were tried
+    problem, hyper = setups.digits_task(seeds, num_steps=STEPS, split=split)
     exact = hypergradients.hypergradient(problem, hyper, hypergradients.Stored(), limit=math.inf).grad
     return problem, hyper, exact, films.film(problem, hyper)
-
-
-def on_line(film, u):
-    """A place between both ends, u a number or one for each network."""
-    u = torch.as_tensor(u, dtype=torch.float64).reshape(-1, 1, 1)
-    return {k: v + (u if v.ndim == 3 else u[:, 0]) * (film[-1][k] - v) for k, v in film[0].items()}
 
 
 def clocked(num_steps):
     """The line, its place at a step the distance from the start that training had then."""
 
     def lay(film):
-        far = [(films.flat(place, members=True) - films.flat(film[0], members=True)).norm(dim=1) for place in film]
+        far = [films.apart(place, film[0]) for place in film]
         for number in reversed(range(num_steps)):
             place = far[round(number * STEPS / num_steps)] / far[-1]
-            yield STEPS - num_steps + number, on_line(film, place)
+            yield STEPS - num_steps + number, films.between(film[0], film[-1], place)
 
     return films.Along(lay)
 
@@ -73,7 +59,7 @@ def as_printed(problem, hyper, film, num_steps):
     """The line, with the adjoint of the weights alone and no rate."""
     a_w, a_h = torch.func.grad(problem.valid_loss)(film[-1]), dict.fromkeys(hyper, 0.0)
     for number in reversed(range(num_steps)):
-        place, step = on_line(film, number / num_steps), STEPS - num_steps + number
+        place, step = films.between(film[0], film[-1], number / num_steps), STEPS - num_steps + number
         curved, mixed = films.products(problem, hyper, place, a_w, step=step)
         a_h = {k: a_h[k] - mixed[k] for k in a_h}
         a_w = {k: a_w[k] - curved[k] for k in a_w}
@@ -84,7 +70,8 @@ def extremes(problem, hyper, film):
     """Largest and smallest curvature, by place u or time t/T, on the line and on the path."""
     found = {}
     for where in ("line", "path"):
-        places = [on_line(film, u) if where == "line" else film[round(u * STEPS)] for u in PLACES]
+        line = where == "line"
+        places = [films.between(film[0], film[-1], u) if line else film[round(u * STEPS)] for u in PLACES]
         ends = [films.extremes(problem.train_loss, place, hyper, split.train, seed=0) for place in places]
         low, high = map(torch.stack, zip(*ends, strict=True))
         found |= {f"{where} largest": rounded(high, decimals=4), f"{where} smallest": rounded(low, decimals=4)}

@@ -8,9 +8,9 @@ import math
 
 import torch
 
-from labsupport import data, hypergradients
-from labsupport.experiments import seeded, tables
-from labsupport.hypergradients import studies
+from labsupport import hypergradients
+from labsupport.experiments import tables
+from labsupport.hypergradients import inputs, setups
 
 SEEDS = range(200, 216)  # others than those on which the settings were tried
 WAYS = {
@@ -21,10 +21,7 @@ CASES = [{"method": name} for name in WAYS]
 
 
 def run(case):
-    split = data.digits(num_train=300, num_valid=400, generator=seeded(0)).to(torch.float64)
-    batches = hypergradients.minibatches(*split.train, 100, seed=3)
-    at = studies.Study([64, 50, 50, 50, 10], split.train, split.valid, split.test, lambda _: SEEDS, num_steps=200,
-                       lr=0.03, batches=lambda _: batches, backend="eager")  # fmt: skip
+    at = setups.on_digits(SEEDS, num_steps=200, split=inputs.few_digits().to(torch.float64), backend="eager")
     first, problem = at.coefficients(-6.0), at.problem(0)
     plan = hypergradients.MetaPlan(15, 0.35, rule="sign", limit=math.inf)
     learnt = hypergradients.meta_optimize(lambda _: problem, first, WAYS[case["method"]], plan)

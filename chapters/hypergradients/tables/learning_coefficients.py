@@ -10,9 +10,9 @@ meta-step. Settings were tried on seeds 300 to 303.
 import functools
 import math
 
-from labsupport import data, hypergradients
-from labsupport.experiments import seeded, tables
-from labsupport.hypergradients import studies
+from labsupport import hypergradients
+from labsupport.experiments import tables
+from labsupport.hypergradients import setups, studies
 
 SEEDS = range(400, 408)  # on which nothing was tried
 WAYS = {
@@ -25,12 +25,8 @@ OWN, NEW = (0, 3), [(100_000 * (k + 1), 900 + k) for k in range(4)]  # what is a
 
 @functools.cache
 def study(seeds=SEEDS, backend="auto"):
-    split = data.digits(num_train=300, num_valid=400, generator=seeded(0))
-    return studies.Study(
-        [64, 50, 50, 50, 10], split.train, split.valid, split.test, lambda at: [s + at[0] for s in seeds],
-        num_steps=500, lr=0.03, batches=lambda at: hypergradients.minibatches(*split.train, 100, seed=at[1]),
-        backend=backend,
-    )  # fmt: skip
+    starts = lambda at: [s + at[0] for s in seeds]  # noqa: E731
+    return setups.on_digits(starts, num_steps=500, order=lambda at: at[1], backend=backend)
 
 
 def run(case):

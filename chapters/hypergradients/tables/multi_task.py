@@ -11,17 +11,16 @@ import functools
 import math
 
 import torch
-from torch.nn.functional import avg_pool2d, cross_entropy
 
-from labsupport import data, hypergradients, models
+from labsupport import hypergradients, models
 from labsupport.experiments import grid, seeded
 from labsupport.experiments.tables import rounded
-from labsupport.hypergradients import ties
+from labsupport.hypergradients import inputs, ties
 from labsupport.hypergradients.studies import stacked
 
 SEEDS = {"first": range(300, 308), "other": range(308, 316)}  # settings were tried on 900 to 907
 ALPHABETS = ("latin_lower", "greek_lower", "cyrillic_lower", "armenian_lower", "georgian")
-LETTERS, TASKS, STEPS, RATE, META_STEPS = 20, 10, 80, 0.1, 20
+TASKS, STEPS, RATE = 10, 80, 0.1
 SHARED = {"separate": 0, "first layer shared": 1, "all but the head shared": 2}
 WITH_SHARED = "L2 by layer, first shared"
 DECAYS = [-6 + k / 3 for k in range(13)]
@@ -36,50 +35,11 @@ CASES += [{"method": "ties by pair, exact", "draws": "other"}]
 TOLERANCE = {"shared_path": 1e-3, "decay": 1e-3, "tie": 1e-3}  # float32: their last digit moves with the engine
 
 
-def letters(name, seed):
-    """Thirty images of each of the first letters: (letters, 30, 1, 12, 12)."""
-    sizes = (32 * len(data.ALPHABETS[name]) - 2, 1, 1)
-    x, y = data.glyphs(name, sizes=sizes, generator=seeded(seed)).train
-    small = avg_pool2d(x[:, :, 2:26, 2:26], 2)
-    return torch.stack([small[y == letter][:30] for letter in range(LETTERS)])
-
-
-def tasks(seed):
-    """Pairs x (tasks, images, 144), y (tasks, images): to train, to choose, to judge."""
-    upright = torch.stack([letters(name, 10 * seed + place) for place, name in enumerate(ALPHABETS)])
-    images = torch.cat([upright, upright.rot90(1, (-2, -1))])
-    parts = [part.flatten(1, 2).flatten(2) for part in images.split([3, 10, 17], dim=2)]
-    return [(x, (torch.arange(x.shape[1]) * LETTERS // x.shape[1]).expand(TASKS, -1)) for x in parts]
-
-
 @functools.cache
 def drawn(seeds):
-    """Seeds, and the same of each, stacked: (seeds, …)."""
-    return seeds, [[torch.stack(part) for part in zip(*pairs, strict=True)]
-                   for pairs in zip(*map(tasks, seeds), strict=True)]  # fmt: skip
-
-
-def scores(weights, x):
-    for layer in (0, 2, 4):
-        x = x @ weights[f"{layer}.weight"].mT + weights[f"{layer}.bias"]
-        x = x.tanh() if layer < 4 else x
-    return x
-
-
-def losses(weights, batch):
-    """(…, tasks)"""
-    logits = scores(weights, batch[0])
-    return cross_entropy(logits.movedim(-1, 1), batch[1], reduction="none").mean(-1)
-
-
-def train_loss(weights, hyper, batch):
-    matrices = [w for name, w in weights.items() if name.endswith("weight")]
-    sizes = torch.stack([w.square().sum((1, 2, 3)) * TASKS / w.shape[1] for w in matrices], 1)
-    total = losses(weights, batch).sum() + 0.5 * (hyper["decay"].exp() * sizes).sum()
-    if "tie" in hyper:
-        far = torch.stack([ties.distances(w.flatten(2)) for w in matrices], 1)
-        total = total + (hyper["tie"].exp() * far).sum() / (4 * TASKS)
-    return total
+    """Seeds, and the tasks of each, stacked: to train, to choose, to judge; x (seeds, tasks, images, 144)."""
+    every = (inputs.letter_tasks(ALPHABETS, 20, seed=seed) for seed in seeds)
+    return seeds, [[torch.stack(part) for part in zip(*pairs, strict=True)] for pairs in zip(*every, strict=True)]
 
 
 def problem(draws, start, shared=0):
@@ -87,15 +47,10 @@ def problem(draws, start, shared=0):
     seeds, (train, valid, _) = draws
     draw = [seeded(1000 * s + start) for s in seeds]
     nets = [models.mlp([144, 30, 30, 20], activation="tanh", generator=each) for each in draw]
-    weights, rates = {}, {}
-    for name, value in stacked(nets).items():
-        copies = 1 if int(name[0]) < 2 * shared else TASKS
-        one = value.view(len(nets), 1, -1, value.shape[-1]).to(train[0])
-        weights[name] = one.repeat(1, copies, 1, 1)
-        rates[name] = RATE * copies / TASKS  # the mean of the tasks' gradients
-    return hypergradients.Problem(
-        train_loss, lambda w: losses(w, valid).sum(), weights, lambda step: train, STEPS, rates, 0.9
-    )
+    weights = {name: w.to(train[0]) for name, w in ties.copied(stacked(nets), TASKS, shared=shared).items()}
+    rates = {name: RATE * w.shape[1] / TASKS for name, w in weights.items()}  # the mean of the tasks' gradients
+    judge = lambda w: ties.losses(w, *valid).sum()  # noqa: E731
+    return hypergradients.Problem(ties.penalized, judge, weights, lambda step: train, STEPS, rates, 0.9)
 
 
 @torch.no_grad()
@@ -104,15 +59,15 @@ def judged(draws, hyper, starts, shared=0):
     (_, (_, valid, test)), found = draws, []
     for start in starts:
         weights, _ = hypergradients.train(problem(draws, start, shared), hyper)
-        wrong = 100 * (scores(weights, test[0]).argmax(-1) != test[1]).float().mean((1, 2))
-        found.append(torch.stack([losses(weights, valid).mean(1), losses(weights, test).mean(1), wrong]))
+        wrong = 100 * (ties.outputs(weights, test[0]).argmax(-1) != test[1]).float().mean((1, 2))
+        found.append(torch.stack([ties.losses(weights, *valid).mean(1), ties.losses(weights, *test).mean(1), wrong]))
     return dict(zip(("valid", "test", "error"), torch.stack(found).mean(0), strict=True))
 
 
 def learnt(draws, pairs, method, shared):
     """What a learner has found for each seed, and its way there: what two tasks share, mean over seeds."""
     hyper = {"decay": torch.full((8, 3), -4.5)} | ({"tie": torch.full((8, 3, pairs, pairs), -3.0)} if pairs else {})
-    plan = hypergradients.MetaPlan(META_STEPS, 0.3, limit=math.inf)
+    plan = hypergradients.MetaPlan(20, 0.3, limit=math.inf)
     way = hypergradients.meta_optimize(lambda start: problem(draws, start, shared), hyper, method, plan)
     if pairs != TASKS:
         return way.hyper

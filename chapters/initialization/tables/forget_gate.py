@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import one_hot
 
-from labsupport import data, experiments, optimizers, population
+from labsupport import data, experiments, models, optimizers, population
 from labsupport.experiments import seeded, tables
 from labsupport.initialization import starts
 
@@ -28,26 +28,13 @@ def sequences(count, lag, generator):
     return x, symbols
 
 
-def listen(cell, x):  # torch's LSTM cell, written out: last state and forget gates
-    pulls = x @ cell.weight_ih.T + cell.bias_ih + cell.bias_hh
-    h = c = x.new_zeros(len(x), cell.hidden_size)
-    kept = []
-    for pull in pulls.unbind(1):
-        # input gate, forget gate, candidate, output gate
-        write, keep, new, tell = (pull + h @ cell.weight_hh.T).chunk(4, 1)
-        kept.append(keep.sigmoid())
-        c = kept[-1] * c + write.sigmoid() * new.tanh()
-        h = tell.sigmoid() * c.tanh()
-    return h, kept
-
-
 class Listener(nn.Module):
     def __init__(self):
         super().__init__()
         self.cell, self.read = nn.LSTMCell(4, 16), nn.Linear(16, 4)
 
     def forward(self, x):
-        return self.read(listen(self.cell, x)[0])
+        return self.read(models.lstm(self.cell, x)[0])
 
 
 def build(generator, *, lag, rule):

@@ -8,9 +8,8 @@ its fresh test errors in %. The test sequences choose nothing.
 """
 
 import torch
-from torch import nn
 
-from labsupport import data, optimizers, population
+from labsupport import data, models, optimizers, population
 from labsupport.experiments import seeded, tuned
 from labsupport.experiments.tables import rounded
 
@@ -29,22 +28,8 @@ CASES += [{"cut": "adam", "c": 1e6}]
 CHECKED = [{"cut": "norm", "c": 0.1}, *CASES[-2:]]  # one of each cut
 
 
-class Recurrent(nn.Module):
-    def __init__(self, generator):
-        super().__init__()
-
-        def drawn(rows, columns, size):
-            values = torch.randn(rows, columns, generator=generator)
-            return nn.Parameter(size * values / columns**0.5)
-
-        self.into, self.back = drawn(16, 5, 1.0), drawn(16, 16, 1.5)
-        self.out, self.bias = drawn(4, 16, 1.0), nn.Parameter(torch.zeros(16))
-
-    def forward(self, x):
-        s = x.new_zeros(len(x), 16)
-        for t in range(x.shape[1]):
-            s = torch.tanh(x[:, t] @ self.into.T + s @ self.back.T + self.bias)
-        return s @ self.out.T
+def build(generator):
+    return models.Recurrent(5, 16, 4, gain=1.5, generator=generator)
 
 
 def symbols(count, seed):
@@ -63,7 +48,7 @@ def compared(case, rates):
     """What `experiments.run` takes."""
     setting, rule = CUTS[case["cut"]]
     plan = population.Plan(10, 32, valid_every=10, slab=64, backend="eager", progress=False)
-    return Recurrent, SPLIT, rule, {"lr": rates, setting: case["c"]}, plan
+    return build, SPLIT, rule, {"lr": rates, setting: case["c"]}, plan
 
 
 def run(case):
