@@ -15,6 +15,7 @@ from tqdm import tqdm
 from labsupport import files, optimizers
 from labsupport.hypergradients.measuring import Method, hypergradient, train
 from labsupport.hypergradients.problem import Hypergradient, Named, Problem, check_tensors
+from labsupport.hypergradients.steps import BACKENDS
 from labsupport.values import check_choice, check_count, check_generator, check_number
 
 __all__ = ["Learnt", "MetaPlan", "meta_optimize", "search_rate"]
@@ -32,7 +33,7 @@ class MetaPlan:
         lr: of the meta-steps, in the hyperparameters' units; > 0.
         rule: "adam"; or "sign": every hyperparameter moves by lr against the sign of its gradient and stays where that
             is 0.
-        backend: "eager" or "compiled".
+        backend: "eager", "compiled", or "auto"; see `hypergradient`.
         limit: see `hypergradient`.
         save: a file, written after every meta-step and taken up where it exists; None for none.
         progress: whether a bar is shown.
@@ -53,7 +54,7 @@ class MetaPlan:
         if check_number("MetaPlan", "lr", self.lr, low=0.0) == 0:
             raise ValueError(f"MetaPlan: lr must be > 0, got {self.lr!r}")
         check_choice("MetaPlan", "rule", self.rule, ("adam", "sign"))
-        check_choice("MetaPlan", "backend", self.backend, ("eager", "compiled"))
+        check_choice("MetaPlan", "backend", self.backend, BACKENDS)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -34,7 +34,8 @@ def hypergradient(
         problem: what is trained and judged.
         hyper: name -> tensor, the hyperparameters.
         method: `Stored()`, `DrMAD()`, …
-        backend: "eager" or "compiled"; `Unrolled` and `ForwardMode` are always eager.
+        backend: "eager", "compiled", or "auto", which compiles where this machine can: worth its seconds where many
+            hypergradients of one kind follow. `Unrolled` and `ForwardMode` are always eager.
         limit: the derivative by the weights may become this many times as long as at the end; infinity for any length.
             `Unrolled` and `ForwardMode` do not see it.
     Raises:

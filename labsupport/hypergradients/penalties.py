@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -34,37 +34,51 @@ def log_l2(weights: Named, logs: Named) -> Tensor:
     return 0.5 * sum((logs[name].exp() * weights[name].square()).sum() for name in shared)
 
 
-def unit_l2(module: nn.Module, *, start: float) -> Named:
+def unit_l2(module: nn.Module | Named, *, start: float) -> Named:
     """A coefficient for each input unit of each weight matrix (or input channel of a convolution), all at `start`.
 
     An MLP of 784-50-50-50-10 has 784 + 50 + 50 + 50 = 934 of them.
 
     Args:
-        module: its weights with two dimensions or more get coefficients.
+        module: its weights with two dimensions or more get coefficients. Or the stacked weights of several networks,
+            (networks, …) each, as `studies.stacked` gives them: then every network has its own.
         start: natural logarithm of the coefficient.
     Returns:
-        name of the weight -> logarithms, (inputs,) or (channels, 1, …), as `log_l2` takes them.
+        name of the weight -> logarithms, (inputs,) or (channels, 1, …), as `log_l2` takes them; of stacked weights
+            (networks, 1, inputs) or (networks, 1, channels, 1, …).
     Raises:
         ValueError: start is not finite; there is no weight matrix.
     """
-    return _filled("unit_l2", module, start, lambda weight: (weight.shape[1], *[1] * (weight.ndim - 2)))
+    return _filled("unit_l2", module, start, lambda shape: (shape[1], *[1] * (len(shape) - 2)))
 
 
-def layer_l2(module: nn.Module, *, start: float) -> Named:
+def layer_l2(module: nn.Module | Named, *, start: float) -> Named:
     """A coefficient for each weight matrix, a tensor without dimensions; see `unit_l2`."""
-    return _filled("layer_l2", module, start, lambda weight: ())
+    return _filled("layer_l2", module, start, lambda shape: ())
 
 
-def parameter_l2(module: nn.Module, *, start: float) -> Named:
+def parameter_l2(module: nn.Module | Named, *, start: float) -> Named:
     """A coefficient for each entry of each weight matrix, shaped like it; see `unit_l2`."""
-    return _filled("parameter_l2", module, start, lambda weight: tuple(weight.shape))
+    return _filled("parameter_l2", module, start, tuple)
 
 
-def _filled(where: str, module: nn.Module, start: float, shape: Callable[[Tensor], tuple[int, ...]]) -> Named:
-    if not isinstance(module, nn.Module):
-        raise ValueError(f"{where}: module must be a torch.nn.Module, got {module!r}")
+def _filled(
+    where: str, module: nn.Module | Named, start: float, shape: Callable[[Sequence[int]], tuple[int, ...]]
+) -> Named:
+    stacked = isinstance(module, Mapping)
+    if not stacked and not isinstance(module, nn.Module):
+        raise ValueError(f"{where}: module must be a torch.nn.Module or stacked weights by name, got {module!r}")
     check_number(where, "start", start)
-    matrices = {name: weight for name, weight in module.named_parameters() if weight.ndim > 1}
+    weights = module if stacked else dict(module.named_parameters())
+    matrices = {name: weight for name, weight in weights.items() if weight.ndim > 1 + stacked}
     if not matrices:
         raise ValueError(f"{where}: module must have a weight matrix, got {module}")
-    return {name: weight.detach().new_full(shape(weight), start) for name, weight in matrices.items()}
+    return {name: weight.detach().new_full(_own(weight, shape, stacked), start) for name, weight in matrices.items()}
+
+
+def _own(weight: Tensor, shape: Callable[[Sequence[int]], tuple[int, ...]], stacked: bool) -> tuple[int, ...]:
+    """The shape of a matrix's coefficients; of stacked ones such that it spreads over each network's matrix."""
+    if not stacked:
+        return shape(weight.shape)
+    inner = shape(weight.shape[1:])
+    return (len(weight), *[1] * (weight.ndim - 1 - len(inner)), *inner)

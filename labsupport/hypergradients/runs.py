@@ -12,7 +12,7 @@ from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
 
 from labsupport.hypergradients.problem import Named, Problem, momentum_at, rates_at
-from labsupport.hypergradients.steps import Adjoints, steps_of
+from labsupport.hypergradients.steps import Adjoints, backend_for, steps_of
 from labsupport.optimizers.rule import zeros
 from labsupport.population.compiling import unguarded
 
@@ -37,6 +37,7 @@ class Run:
 
     def __init__(self, problem: Problem, hyper: dict[str, torch.Tensor], backend: str, limit: float = math.inf) -> None:
         self.problem, self.hyper, self.limit = problem, hyper, limit
+        backend = backend_for(backend)
         sizes = tuple(_kind(value) for value in (*problem.weights.values(), *hyper.values()))
         self._steps = steps_of(problem.train_loss, backend, sizes if backend == "compiled" else ())
         self._truth = None if backend == "eager" else steps_of(problem.train_loss, "eager")

@@ -22,8 +22,9 @@ from labsupport.optimizers.rule import zeros
 from labsupport.population.compiling import compiler
 from labsupport.values import check_choice
 
-__all__ = ["Adjoints", "Steps", "steps_of"]
+__all__ = ["BACKENDS", "Adjoints", "Steps", "backend_for", "steps_of"]
 
+BACKENDS = ("auto", "eager", "compiled")
 Loss = Callable[[Named, Named, Any], Tensor]
 
 
@@ -53,6 +54,16 @@ class Steps(NamedTuple):
     products: Callable[..., tuple[Named, Named]]
     forward: Callable[..., tuple[Named, Named]]
     back: Callable[..., tuple[Adjoints, Named, Tensor]]
+
+
+def backend_for(backend: str) -> str:
+    """ "eager" or "compiled"; of "auto", which compiles where this machine can.
+
+    Raises:
+        ValueError: another backend.
+    """
+    check_choice("hypergradient", "backend", backend, BACKENDS)
+    return ("eager" if compiler() else "compiled") if backend == "auto" else backend
 
 
 def steps_of(train_loss: Loss, backend: str, sizes: tuple = ()) -> Steps:

@@ -28,8 +28,8 @@ from labsupport.hypergradients.learning import Learnt, MetaPlan, meta_optimize
 from labsupport.hypergradients.measuring import Method, train
 from labsupport.hypergradients.penalties import log_l2
 from labsupport.hypergradients.problem import Named, Problem
+from labsupport.hypergradients.steps import BACKENDS, backend_for
 from labsupport.population import Scores
-from labsupport.population.compiling import compiler
 from labsupport.values import check_choice, check_count
 
 __all__ = [
@@ -126,9 +126,8 @@ class Study:
     backend: str = "auto"
 
     def __post_init__(self) -> None:
-        check_choice("Study", "backend", self.backend, ("auto", "eager", "compiled"))
-        if self.backend == "auto":
-            object.__setattr__(self, "backend", "eager" if compiler() else "compiled")
+        check_choice("Study", "backend", self.backend, BACKENDS)
+        object.__setattr__(self, "backend", backend_for(self.backend))
 
     def problem(self, attempt: Any) -> Problem:
         """One attempt: its starts and batches; what `meta_optimize` takes where attempts are numbers of meta-steps."""

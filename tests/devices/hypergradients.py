@@ -150,6 +150,7 @@ TABLE: dict[str, Entry] = {
     "hypergradients.reversible.Reversible": hypergraded(hypergradients.Reversible()),
     "hypergradients.steps.Adjoints": by_steps(lambda made: made[1][0]),
     "hypergradients.steps.Steps": by_steps(lambda made: made[0]),
+    "hypergradients.steps.backend_for": cannot(NO_TENSOR),
     "hypergradients.steps.steps_of": by_steps(lambda made: made),
     "hypergradients.inputs.beside_noise": runs(
         lambda d: inputs.beside_noise(split_on(d), 2, std=0.3, generators=[seeded()] * 3).train

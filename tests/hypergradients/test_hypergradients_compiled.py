@@ -81,6 +81,16 @@ def test_training_and_learning_compiled():
     assert torch.allclose(one.valid_loss, other.valid_loss, rtol=1e-10)
 
 
+def test_auto_compiles_where_it_can(monkeypatch):
+    problem, hyper = network()
+    auto, compiled = (hypergradient(problem, hyper, hg.Stored(), backend=name).grad for name in ("auto", "compiled"))
+    assert all(torch.equal(auto[name], compiled[name]) for name in auto)
+    monkeypatch.setattr("labsupport.hypergradients.steps.compiler", lambda: "no g++")
+    eager = hypergradient(problem, hyper, hg.Stored(), backend="eager").grad
+    auto = hypergradient(problem, hyper, hg.Stored(), backend="auto").grad
+    assert all(torch.equal(auto[name], eager[name]) for name in auto)
+
+
 def test_float32_compiled():
     problem, hyper = make(dtype=torch.float32)
     assert off(*(hypergradient(problem, hyper, hg.Stored(), backend=name) for name in ("compiled", "eager"))) < 1e-5
@@ -167,7 +177,7 @@ def test_what_cannot_be_compiled_is_refused_by_name():
 
     with pytest.raises(ValueError, match="hypergradient: backend must be 'eager' for this train_loss, got "):
         hypergradient(replace(problem, train_loss=odd), hyper, hg.Stored(), backend="compiled")
-    with pytest.raises(ValueError, match="hypergradient: backend must be one of 'eager', 'compiled', got 'fast'"):
+    with pytest.raises(ValueError, match="hypergradient: backend must be one of 'auto', 'eager', 'compiled', got"):
         hypergradient(problem, hyper, hg.Stored(), backend="fast")
 
 

@@ -201,3 +201,13 @@ def test_letters_are_tasks_upright_and_turned():
 def test_refusals(says, call):
     with pytest.raises(ValueError, match=re.escape(says)):
         call()
+
+
+@pytest.mark.parametrize("make", [hg.unit_l2, hg.layer_l2, hg.parameter_l2])
+def test_stacked_weights_have_coefficients_each(make):
+    nets = [models.mlp([4, 3, 2], generator=seeded(seed)) for seed in (0, 1)]
+    weights, logs = studies.stacked(nets), make(studies.stacked(nets), start=-1.0)
+    assert logs.keys() == make(nets[0], start=-1.0).keys()
+    logs = {name: value + torch.arange(2.0).view(-1, *[1] * (value.ndim - 1)) for name, value in logs.items()}
+    alone = [hg.log_l2(dict(net.named_parameters()), make(net, start=-1.0 + k)) for k, net in enumerate(nets)]
+    torch.testing.assert_close(hg.log_l2(weights, logs), sum(alone))
