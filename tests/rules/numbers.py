@@ -53,13 +53,16 @@ def _written(cell: Cell) -> Iterator[str]:
 
 
 def _literals(tree: ast.AST) -> set[Decimal]:
-    """The numbers written in some code, with their signs; the words in it aside."""
+    """The numbers written in some code, with their signs, and how many a `range(a, b)` counts; words aside."""
     found = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and type(node.value) in (int, float) and abs(node.value) < 1e12:
             found.add(Decimal(repr(node.value)))
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             found |= {-value for value in _literals(node.operand)}
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "range" and len(node.args) == 2:
+            ends = [node.value for node in node.args if isinstance(node, ast.Constant)]
+            found |= {Decimal(ends[1] - ends[0])} if len(ends) == 2 else set()
     return found
 
 
@@ -82,7 +85,7 @@ def numbers_in_prose_are_measured(book: Book) -> list[str]:
     output, such as a lead or a closing table, may take it from the whole page. Exempt are recaps (dropdowns named
     Recall), displayed equations, whole numbers in inline formulas and code, sentences that cite a source, shapes such
     as 64-32-10 and 8 × 8, what a page's title names, and the conditions of a run: what the front matter, the set-up
-    cell, or the recipe of a table that the page reads holds as a number.
+    cell, or the recipe of a table that the page reads holds as a number. `range(440, 456)` holds 16.
     """
     found = []
     titles = {value for page in book.lessons for _, value in numbers(pages.title(page.notebook) or "")}

@@ -21,7 +21,7 @@ NUMBER = re.compile(r"(?<![\w.)}\]²'’])([-−]?)((?<!\d-)\d+(?!\.?\d)|\d*\.\d
 POWER = re.compile(r"(?<![\w.])([-−]?)(\d+(?:\.\d+)?)[eE]([+-]?\d+)")
 CITED = re.compile(r"\{cite[\w:]*\}`[^`]+`")
 SENTENCE = re.compile(r"(?<=[.?!:;])[)*\"”]*\s+|\n\s*\n|\|")
-SHAPE = re.compile(r"(?<![\w.])\d+(?:(?:-|\s?×\s?)\d+)+(?![\w.]\d)")
+SHAPE = re.compile(r"(?<![\w.])(?:\d+(?:-\d+)+|(\d+)\s?×\s?\1)(?![\w.]\d|\d)")
 SOURCE = "⟦source⟧"
 LEAST = 10
 QUOTATION = re.compile(r"[\"“][^\"“”\s]+\s[^\"“”]+[\"”]")
