@@ -17,7 +17,7 @@ ATOM = re.compile(r"(?<![\\$])\$([^$]+?)\$|(`+)(?!`)(.+?)(?<!`)\2(?!`)", flags=r
 LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\([^()]*\)")
 ABBREVIATION = re.compile(r"\b(e\.g|i\.e|et al|eq|fig|cf|vs|approx|resp)\.(?=\s)", flags=re.I)
 WORD = re.compile(r"[^\W\d_][\w'’-]*")
-NUMBER = re.compile(r"(?<![\w.)}\]²'’])([-−]?)((?<!\d-)\d+(?!\.?\d)|\d*\.\d+(?!\d|\.\d))")
+NUMBER = re.compile(r"(?<![\w.)}\]²])([-−]?)((?<!\d-)(?<!\de-)\d+(?!\.?\d)|\d*\.\d+(?!\d|\.\d))")
 POWER = re.compile(r"(?<![\w.])([-−]?)(\d+(?:\.\d+)?)[eE]([+-]?\d+)")
 CITED = re.compile(r"\{cite[\w:]*\}`[^`]+`")
 SENTENCE = re.compile(r"(?<=[.?!:;])[)*\"”]*\s+|\n\s*\n|\|")
