@@ -24,7 +24,7 @@ SENTENCE = re.compile(r"(?<=[.?!:;])[)*\"”]*\s+|\n\s*\n|\|")
 SHAPE = re.compile(r"(?<![\w.])(?:\d+(?:-\d+)+|(\d+)\s?×\s?\1)(?![\w.]\d|\d)")
 SOURCE = "⟦source⟧"
 LEAST = 10
-QUOTATION = re.compile(r"[\"“][^\"“”\s]+\s[^\"“”]+[\"”]")
+QUOTATION = re.compile(r"(?<![\w.,;:!?)*])[\"“]([^\"“”]+)[\"”]")
 EQUATIONS = re.compile(r"\$\$.+?\$\$[ \t]*\([\w:.-]+\)", flags=re.S)
 REVIEWED = ("chapters/errata.md", "chapters/glossary.md", "chapters/notation.md")
 THOUSANDS = re.compile(r"(?<=\d)(?:[,\u2009\u202f]|\{,\}|\\,)(?=\d{3}(?!\d))")
