@@ -255,6 +255,7 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("numbers_in_prose_are_measured", "shows 0.77", retype(FIRST, 'alt="A line"', 'alt=f"A line to 0.77 of {1:.2f}"')),
     ("numbers_in_prose_are_measured", "shows 88", retype(FIRST, "between two hills", "88 m high")),
     ("numbers_in_prose_are_measured", "shows 0.3", retype(FIRST, '"The slope leads down."', '"It leads down by 0.3."')),
+    ("numbers_in_prose_are_measured", "1.50 ± 1.28", retype(FIRST, AFTER, f"So 1.50 ± 1.28.\n\n{AFTER}")),
     ("numbers_in_prose_are_measured", "7.5", output("data.walk", {"text/html": "<p>−1234.5</p>"})),
     ("what_no_run_proves_was_reviewed", "glossary.md", edit("chapters/glossary.md", "鞍点", "鞍部")),
     ("what_no_run_proves_was_reviewed", "first.md#equations", retype(FIRST, "s = 2 a.", "s = 3 a.")),

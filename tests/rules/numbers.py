@@ -12,6 +12,7 @@ from .model import Book, Cell, Page
 from .prose import numbers, prose, said, shown
 
 RECALL = re.compile(r"^(:{3,})\{dropdown\} Recall\b.*?^\1[ \t]*$", flags=re.M | re.S)
+MEASURED = re.compile(r"(-?(?:\d+(?:\.\d+)?|\.\d+))\s*±\s*(\d+(?:\.\d+)?|\.\d+)")
 VERDICTS = {"hold": "holds", "holds": "holds", "fail": "fails", "fails": "fails", "undecided": "undecided"}
 VERDICT = re.compile(r"\b(holds?|fails?|undecided)\b", flags=re.I)
 SUBJECT = r"(?:\b(?:the (?:whole )?claim|so it|both)|(?:^|[.:] )(?:it|this))"
@@ -101,7 +102,19 @@ def numbers_in_prose_are_measured(book: Book) -> list[str]:
                     for written, value in said(text)
                     if value not in known | conditions
                 ]
+                cells = section.code if checked else page.code
+                measured = _measured([cell.seen for cell in cells if cell.is_checked])
+                found += [
+                    f"{where}: nothing in section {section.title or 'one'!r} shows {mean} ± {error}"
+                    for mean, error in _measured([prose(text)]) - measured
+                ]
     return found
+
+
+def _measured(texts: list[str]) -> set[tuple[Decimal, Decimal]]:
+    """Means with their errors, as 1.5 ± 0.2."""
+    pairs = MEASURED.findall("\n".join(texts).replace("−", "-"))
+    return {(Decimal(mean), Decimal(error)) for mean, error in pairs}
 
 
 def _known(cells: list[Cell]) -> set[Decimal]:
