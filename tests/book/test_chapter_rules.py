@@ -4,17 +4,19 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 
 import nbformat
 import pytest
 from rules import RULES, Book, example
-from rules.prose import decimals, sentences, words
+from rules.prose import said, sentences, shown, words
 
 FIRST, SOLUTIONS = "chapters/t/first.md", "chapters/t/solutions.md"
 REGISTRY = "chapters/t/claims.yml"
 SET_UP = "from labsupport import data, show\n"
 RESULT = "# NBVAL_CHECK_OUTPUT\nslope = 2 * data.start()  # eq. (1)\nslope\n"
+AFTER = ":::{figure}"
 SECOND_QUESTION, CLAIM = "Another cell.", '"first-leads-down"'
 
 
@@ -29,6 +31,7 @@ def book(sound, tmp_path):
     return replace(sound, root=tmp_path / "book", wheel=tmp_path / "book")
 
 
+ROOT = Path(__file__).resolve().parent.parent
 Break = Callable[[Book], Book | None]
 
 
@@ -108,6 +111,20 @@ def wrong(change: Callable[[dict], dict]) -> Break:
     return apply
 
 
+def table(old: str, new: str) -> Break:
+    """Put a real table and its recipe there, and change the table."""
+
+    def apply(book):
+        folder = book.root / "chapters/t/tables"
+        folder.mkdir()
+        for path in (ROOT / "chapters/landscape/tables").glob("flat_edge.*"):
+            shutil.copy(path, folder)
+        assert RULES["tables_are_whole"](book) == []
+        edit("chapters/t/tables/flat_edge.json", old, new)(book)
+
+    return apply
+
+
 def both(*breaks: Break) -> Break:
     def apply(book):
         for one in breaks:
@@ -157,6 +174,8 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("equations_are_built", "no numbered", retype(FIRST, "$$ (eq-first-slope)", "$$")),
     ("equations_are_built", "no line of code", retype(FIRST, "  # eq. (1)", "")),
     ("equations_are_built", "equation (2)", retype(FIRST, "# eq. (1)", "# eq. (2)")),
+    ("equations_are_evaluated", "(1)", retype(FIRST, "  # eq. (1)", "")),
+    ("equations_are_evaluated", "eq. (2)", retype(FIRST, "A **saddle", "$$\na\n$$ (eq-more)\n\nA **saddle")),
     ("has_slider", "no show.slider", retype(FIRST, "show.slider(", "print(")),
     ("closes_as_a_page_does", "Where this stops", retype(FIRST, "## Where this stops", "## The end")),
     ("closes_as_a_page_does", "ends with", retype(FIRST, "## Exercises", "## Exercises\n\n## Where this stops")),
@@ -229,7 +248,20 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("three_checked_outputs", "no text output", output("data.start", {"image/png": "AAAA"})),
     ("numbers_in_prose_are_measured", "0.51", retype(FIRST, "0.50", "0.51")),
     ("numbers_in_prose_are_measured", "1234.6", retype(FIRST, "1,234.5", "1,234.6")),
+    ("numbers_in_prose_are_measured", "shows 1234.5", retype(FIRST, "$-1,234.5$", "1,234.5")),
+    ("numbers_in_prose_are_measured", "shows -1234.5", output("data.walk", {"text/html": "<p>1234.5, 7.5</p>"})),
+    ("numbers_in_prose_are_measured", "shows 47", retype(FIRST, "One pass is measured", "47 passes are measured")),
+    ("numbers_in_prose_are_measured", "section 'Another look'", retype(FIRST, SECOND_QUESTION, "It was 0.50.")),
+    ("numbers_in_prose_are_measured", "shows 0.77", retype(FIRST, 'alt="A line"', 'alt=f"A line to 0.77 of {1:.2f}"')),
+    ("numbers_in_prose_are_measured", "shows 88", retype(FIRST, "between two hills", "88 m high")),
+    ("numbers_in_prose_are_measured", "shows 0.3", retype(FIRST, '"The slope leads down."', '"It leads down by 0.3."')),
+    ("numbers_in_prose_are_measured", "1.50 ± 1.28", retype(FIRST, AFTER, f"So 1.50 ± 1.28.\n\n{AFTER}")),
     ("numbers_in_prose_are_measured", "7.5", output("data.walk", {"text/html": "<p>−1234.5</p>"})),
+    ("what_no_run_proves_was_reviewed", "glossary.md", edit("chapters/glossary.md", "鞍点", "鞍部")),
+    ("what_no_run_proves_was_reviewed", "first.md#equations", retype(FIRST, "s = 2 a.", "s = 3 a.")),
+    ("what_no_run_proves_was_reviewed", "first.md#quotations", retype(FIRST, SECOND_QUESTION, 'It is "a pass".')),
+    ("what_no_run_proves_was_reviewed", "first.md#tables", retype(FIRST, SECOND_QUESTION, "| a |\n|---|\n| b |")),
+    ("what_no_run_proves_was_reviewed", "is gone", remove("chapters/glossary.md")),
     ("no_widgets", "view", output("show.slider", {"application/vnd.jupyter.widget-view+json": {}})),
     ("no_widgets", "state", stored(FIRST, lambda nb: nb.metadata.update(widgets={}))),
     ("pictures_in_outputs_are_described", "image/png", output("show.slider", {"image/png": "AAAA"})),
@@ -238,6 +270,14 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("verdicts_are_computed", "the rule says 'undecided'", claim(conditions=[CONDITION])),
     ("verdicts_are_computed", "not of 95 %", claim(conditions=[CONDITION | {"low": "1.2", "confidence": "90"}])),
     ("verdicts_are_computed", "its conditions say", claim(verdict="fails")),
+    ("verdicts_in_prose_are_stored", "'fails' is no stored", retype(FIRST, AFTER, f"Here that fails.\n\n{AFTER}")),
+    (
+        "verdicts_in_prose_are_stored", "'is undecided' is not the",
+        both(
+            retype(FIRST, AFTER, f"The claim is undecided.\n\n{AFTER}"),
+            claim(conditions=[CONDITION, CONDITION | {"verdict": "undecided"}]),
+        ),
+    ),
     ("claims_are_registered", "is not in chapters/t/claims.yml", claim(name="other")),
     ("claims_are_registered", "under another entry", claim(scope="all passes")),
     ("claims_are_registered", "under another entry", edit(REGISTRY, "place: chapter 1", "place: chapter 2")),
@@ -248,6 +288,8 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("claims_are_registered", "'lying-down' is shown 0 times", edit(REGISTRY, "second-leads-down", "lying-down")),
     ("claims_are_registered", "no recipe 't/lost'", edit(REGISTRY, "count: 16", "count: 16\n  tables: [t/lost]")),
     ("claims_are_registered", "rule must be", edit(REGISTRY, "rule: above", "rule: beyond")),
+    ("tables_are_whole", "chapters/t/tables/flat_edge.json", table("0.", "1.")),
+    ("tables_are_whole", "chapters/t/tables/flat_edge.json", table("{", "")),
     ("claims_are_sourced", "'nobody1900'", claim(source="nobody1900")),
     ("claims_are_sourced", "without", retype(FIRST, "# NBVAL_CHECK_OUTPUT\nshow.claim", "show.claim")),
     ("ledger_is_derived", "claims.md", claim(statement="A pass leads up.")),
@@ -312,10 +354,14 @@ def test_every_rule_is_broken_and_documented():
 
 def test_prose_is_counted_without_code_links_and_options():
     text = (
-        "# Title\n\nIt is $0.5$, see [two](a0.7.md) {cite:p}`x0.9`.\n\n:::{figure} a1.5.png\n:width: 0.3\nBy 2.5.\n:::"
+        "# Title\n\nIt is $0.5$, see [two](a0.7.md).\n\n"
+        "It was 0.9 {cite:p}`x0.9`.\n\n:::{figure} a1.5.png\n:width: 0.3\nBy 2.5.\n:::"
     )
-    assert decimals(text) == ["0.5", "2.5"]
-    assert decimals("−1,234.5 and +.25 %, but not 1.2.3 or 12") == ["1234.5", ".25"]
+    assert [written for written, _ in said(text)] == ["0.5", "2.5"]
+    assert [written for written, _ in said("−1,234.5 and +.25 %, but not 1.2.3 or 9")] == ["−1234.5", ".25"]
+    assert [written for written, _ in said("A 64-32-10 net, 8 × 8, $10^{-12}$, −3; 44 {cite:p}`a`.")] == ["−3"]
+    assert shown("−1,234.5 at x-3, 64-50, 1.2e-05") >= {Decimal("-1234.5"), Decimal("1.2e-05"), Decimal(3), Decimal(64)}
+    assert shown("64-50") == {Decimal(64)}
     assert words("one `two three` $a b$\n\n```python\nfour\n```\n$$\nx\n$$ (l)\n") == ["one", "x", "x"]
     assert [len(sentence) for sentence in sentences("One two. Is it, e.g. three?\n\n- four five")] == [2, 4, 2]
 

@@ -3,7 +3,7 @@
 from inspect import getmembers, isfunction
 from types import ModuleType
 
-from . import budgets, cells, claims, exercises, outputs, predictions, structure, texts
+from . import budgets, cells, claims, exercises, numbers, outputs, predictions, reviewed, structure, texts
 from .model import Book, Cell, Page
 
 __all__ = ["RULES", "Book", "Cell", "Page"]
@@ -19,6 +19,6 @@ def _rules(module: ModuleType) -> dict:
 
 RULES = {
     name: rule
-    for module in (texts, budgets, cells, outputs, predictions, claims, exercises, structure)
+    for module in (texts, budgets, cells, outputs, numbers, reviewed, predictions, claims, exercises, structure)
     for name, rule in _rules(module).items()
 }

@@ -1,9 +1,10 @@
 """Rules on claims and on the files derived from claims and front matter."""
 
+import warnings
 from collections import Counter
 
 from book import ledger, plan
-from labsupport.experiments import claims
+from labsupport.experiments import claims, tables
 from labsupport.experiments.judging import combine, confidences, verdict
 from labsupport.show.claims import FIELDS
 
@@ -75,6 +76,18 @@ def claims_are_registered(book: Book) -> list[str]:
                     found.append(f"chapters/{topic}/claims.yml: {name!r}: there is no recipe {table!r}")
             if shown[topic, name] != 1:
                 found.append(f"chapters/{topic}/claims.yml: {name!r} is shown {shown[topic, name]} times, not once")
+    return found
+
+
+def tables_are_whole(book: Book) -> list[str]:
+    """Each stored table loads: its numbers are those that its recipe gave, and the recipe's code is the same."""
+    found = []
+    for path in sorted(book.root.glob("chapters/*/tables/*.json")):
+        try:
+            with warnings.catch_warnings(action="error", category=RuntimeWarning):
+                tables.load(path)
+        except (ValueError, RuntimeWarning) as error:
+            found.append(f"{path.relative_to(book.root).as_posix()}: {error}")
     return found
 
 

@@ -14,6 +14,8 @@ from labsupport.show.claims import record
 from labsupport.show.predictions import PREDICTION
 
 from .model import Book
+from .prose import fingerprints
+from .reviewed import REVIEWED
 
 PAGE = """\
 ---
@@ -227,6 +229,13 @@ def derive(root: Path) -> None:
         path.write_text(text, encoding="utf-8")
 
 
+def review(book: Book) -> None:
+    """Note that all of it was read."""
+    path = book.root / REVIEWED
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{digest}  {where}\n" for where, digest in fingerprints(book).items()), encoding="utf-8")
+
+
 def write(root: Path) -> Book:
     """The sound book in a folder."""
     for name, text in FILES.items():
@@ -241,4 +250,6 @@ def write(root: Path) -> Book:
     for md in pages.pages(root):
         store(md)
     derive(root)
-    return Book(root, checks(), root)
+    book = Book(root, checks(), root)
+    review(book)
+    return book

@@ -1,12 +1,13 @@
-"""What of a Markdown text is prose: its words, its sentences, its numbers."""
+"""What of a Markdown text is prose: its words, its sentences, its numbers, and what of it has to be reviewed."""
 
+import hashlib
 import re
 from collections.abc import Callable
 from decimal import Decimal
 
 from book.flatten import Directive
 
-from .model import split_blocks
+from .model import Book, all_blocks, split_blocks
 
 NOT_PROSE = {"math", "bibliography", "code", "code-block", "code-cell", "raw", "eval-rst", "toctree", "tableofcontents"}
 DISPLAYED = re.compile(r"<!--.*?-->|\$\$.+?\$\$(?:[ \t]*\([\w:.-]+\))?", flags=re.S)
@@ -16,8 +17,16 @@ ATOM = re.compile(r"(?<![\\$])\$([^$]+?)\$|(`+)(?!`)(.+?)(?<!`)\2(?!`)", flags=r
 LINK = re.compile(r"!?\[((?:[^\[\]]|\[[^\[\]]*\])*)\]\([^()]*\)")
 ABBREVIATION = re.compile(r"\b(e\.g|i\.e|et al|eq|fig|cf|vs|approx|resp)\.(?=\s)", flags=re.I)
 WORD = re.compile(r"[^\W\d_][\w'’-]*")
-DECIMAL = re.compile(r"(?<![\w.])\d*\.\d+(?!\d|\.\d)")
-NUMBER = re.compile(r"\d+(?:\.\d+)?|\.\d+")
+NUMBER = re.compile(r"(?<![\w.)}\]²])([-−]?)((?<!\d-)(?<!\de-)\d+(?!\.?\d)|\d*\.\d+(?!\d|\.\d))")
+POWER = re.compile(r"(?<![\w.])([-−]?)(\d+(?:\.\d+)?)[eE]([+-]?\d+)")
+CITED = re.compile(r"\{cite[\w:]*\}`[^`]+`")
+SENTENCE = re.compile(r"(?<=[.?!:;])[)*\"”]*\s+|\n\s*\n|\|")
+SHAPE = re.compile(r"(?<![\w.])(?:\d+(?:-\d+)+|(\d+)\s?×\s?\1)(?![\w.]\d|\d)")
+SOURCE = "⟦source⟧"
+LEAST = 10
+QUOTATION = re.compile(r"(?<![\w.,;:!?)*])[\"“]([^\"“”]+)[\"”]")
+EQUATIONS = re.compile(r"\$\$.+?\$\$[ \t]*\([\w:.-]+\)", flags=re.S)
+REVIEWED = ("chapters/errata.md", "chapters/glossary.md", "chapters/notation.md")
 THOUSANDS = re.compile(r"(?<=\d)(?:[,\u2009\u202f]|\{,\}|\\,)(?=\d{3}(?!\d))")
 
 
@@ -53,13 +62,45 @@ def sentences(markdown: str) -> list[list[str]]:
     return [found for part in parts if len(found := WORD.findall(part)) > 1]
 
 
-def decimals(markdown: str) -> list[str]:
-    """The decimal numbers of the prose as they are written, without sign."""
-    return DECIMAL.findall(THOUSANDS.sub("", prose(markdown)))
+def numbers(text: str) -> list[tuple[str, Decimal]]:
+    """The numbers of a text as they are written, and as they count, with their signs; `1,797.5` is 1797.5."""
+    found = NUMBER.findall(THOUSANDS.sub("", text))
+    return [(sign + digits, Decimal(digits) * (-1 if sign else 1)) for sign, digits in found]
 
 
-def numbers(output: str) -> set[Decimal]:
-    """All numbers in an output's text, without sign; `1,797.5` is 1797.5, `1.2e-05` counts as 1.2 too."""
-    tokens = NUMBER.findall(output) + NUMBER.findall(THOUSANDS.sub("", output))
-    powers = re.findall(r"\d+(?:\.\d+)?[eE][+-]?\d+", output)
-    return {Decimal(token) for token in tokens + powers}
+def _without_whole(formula: str) -> str:
+    return re.sub(r"(?<![\d.])\d+(?![\d.])", "", THOUSANDS.sub("", formula))
+
+
+def said(markdown: str) -> list[tuple[str, Decimal]]:
+    """The numbers of a text that a run must have shown: decimals, those with a minus, whole ones from 10 on.
+
+    Left out are sentences that cite a source, whole numbers in inline formulas and code, and shapes.
+    """
+    alts = "\n\n".join(block.options.get("alt", "") for block in all_blocks(markdown))
+    words = prose(CITED.sub(SOURCE, markdown), atom=_without_whole)
+    sentences = [part for part in SENTENCE.split(f"{words}\n\n{alts}") if SOURCE not in part]
+    found = [pair for part in sentences for pair in numbers(SHAPE.sub("", part))]
+    return [(written, value) for written, value in found if "." in written or value < 0 or value >= LEAST]
+
+
+def shown(output: str) -> set[Decimal]:
+    """All numbers in an output's text, with their signs; `1.2e-05` counts as 1.2 too."""
+    values = {value for _, value in numbers(output) + numbers(THOUSANDS.sub(" ", output))}
+    for sign, head, power in POWER.findall(output):
+        values |= {Decimal(f"{sign and '-'}{head}"), Decimal(f"{sign and '-'}{head}e{power}")}
+    return values
+
+
+def fingerprints(book: Book) -> dict[str, str]:
+    """Where a text stands that no run proves, and its hash, spaces and line ends aside."""
+    found = {where: book.plain[where] for where in REVIEWED if where in book.plain}
+    for page in book.lessons:
+        text = "\n\n".join(cell.source for cell in page.markdown)
+        parts = {
+            "equations": EQUATIONS.findall(text),
+            "quotations": QUOTATION.findall(prose(text)),
+            "tables": re.findall(r"^[ \t]*\|.*", EQUATIONS.sub("", text), flags=re.M),
+        }
+        found |= {f"{page.where}#{kind}": "\n".join(lines) for kind, lines in parts.items() if lines}
+    return {where: hashlib.sha256(" ".join(text.split()).encode()).hexdigest() for where, text in found.items()}

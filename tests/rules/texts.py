@@ -8,7 +8,7 @@ from book.flatten import Directive
 from .model import Book, Page, all_blocks, blocks, split_blocks
 
 CITE = re.compile(r"\{cite[\w:]*\}`([^`]+)`")
-EQUATION = re.compile(r"\$\$[ \t]*\([\w:.-]+\)")
+EQUATION = re.compile(r"\$\$[ \t]*\(([\w:.-]+)\)")
 CODE_EQUATION = re.compile(r"#.*\beq\. \((\d+)\)")
 
 
@@ -95,6 +95,21 @@ def equations_are_built(book: Book) -> list[str]:
         if not marked:
             found.append(f"{page.where}: no line of code is marked `# eq. (n)`")
         found += [f"{cell.where}: there is no equation ({n}) on this page" for cell, n in marked if not 1 <= n <= count]
+    return found
+
+
+def equations_are_evaluated(book: Book) -> list[str]:
+    """Each numbered equation is computed in a line marked `# eq. (n)`, or a test names its label, like `eq-slope`."""
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in sorted(book.root.glob("tests/test_*.py")))
+    found = []
+    for page in book.lessons:
+        marked = {int(number) for cell in page.code for number in CODE_EQUATION.findall(cell.source)}
+        labels = [(cell, label) for cell in page.markdown for label in EQUATION.findall(cell.source)]
+        found += [
+            f"{cell.where}: no code is marked `# eq. ({number})`, and no test names {label!r}"
+            for number, (cell, label) in enumerate(labels, start=1)
+            if number not in marked and not re.search(rf"\b{re.escape(label)}\b(?!-)", tests)
+        ]
     return found
 
 
