@@ -31,7 +31,7 @@ def book(sound, tmp_path):
     return replace(sound, root=tmp_path / "book", wheel=tmp_path / "book")
 
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 Break = Callable[[Book], Book | None]
 
 
