@@ -75,7 +75,7 @@ def equal_settings() -> Iterator[Row]:
 def adapter() -> Iterator[Row]:
     """One network's optimizer by `as_torch` beside torch's own."""
     for (name, sizes), what in DRESSED.items():
-        repeats = 300 if sizes == SMALL else 20
+        repeats = 300 if sizes == SMALL else 100
         yield compare(what, dressed(name, sizes, repeats), alone(name, sizes, repeats), peer_name="foreach", rounds=15)
 
 
