@@ -38,7 +38,8 @@ def rows() -> Iterator[Row]:
         yield from top_five()
         yield from spectrum()
         yield from traces()
-        yield from first_calls()
+        if not quick():
+            yield from first_calls()
     finally:
         torch.set_num_threads(threads)
 

@@ -48,7 +48,8 @@ def rows() -> Iterator[Row]:
         yield from own_rates()
         yield from equal_settings()
         yield from adapter()
-        yield from first_calls()
+        if not quick():
+            yield from first_calls()
     finally:
         torch.set_num_threads(before)
 
