@@ -28,7 +28,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="execute pages, store their outputs, keep their texts canonical")
     one.add_argument("page", nargs="*", help="landscape/saddle_points, or a topic; all pages if left out")
-    two = commands.add_parser("derive", help="write the exercises, the ledger of claims, the plan, the map, the benchmarks")
+    two = commands.add_parser("derive", help="write the exercises, the ledger, the plan, the map and the benchmarks")
     two.add_argument("--check", action="store_true", help="write nothing; fail if a derived file is not current")
     three = commands.add_parser("copy", help="copy the pages for a learner; no existing file is overwritten")
     three.add_argument("folder", type=Path)

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from book import pages, plan
+from book import pages
 
 __all__ = ["bench_text", "derived", "results"]
 
@@ -36,7 +36,7 @@ def bench_text(found: dict[str, list[dict]]) -> str:
     rows = [row for each in found.values() for result in each for row in result["rows"]]
     judged = [row["met"] for row in rows if row["bar"] is not None]
     parts = [
-        plan.DERIVED.format("benchmarks/results"),
+        "<!-- Derived by `python -m book derive` from benchmarks/results, which `make bench` writes. -->\n",
         "# Benchmarks\n",
         INTRO,
         f"Bars: {len(judged)}. Met: {judged.count(True)}. Missed: {judged.count(False)}.\n",
