@@ -1,15 +1,19 @@
-"""The frame of the benchmarks: run ours and the peer warm and in turn, end in a table with bars.
+"""The frame of the benchmarks: run ours and the strongest ordinary peer in turn, end in a table with bars.
 
-A topic is a module `benchmarks/<topic>.py` with a function `rows()` that yields rows made by
+A topic is a module `benchmarks/<topic>.py` with a function `rows()` that yields the rows of its parts:
 
-    compare("what", ours, peer, bar=5)              # two callables; the ratio peer/ours must reach the bar
-    clocked("what", ours, peer, bar=5)              # the same for callables that return their own seconds
-    timed("what", ours, bar=10)                     # one callable; its seconds must stay within the bar
-    measured("what", value, bar=.97, unit="share")  # any number (or one per round), found by the caller
-    unmeasured("what", "no peer here", bar=5)       # what could not be found; its bar counts as missed
+    @barred({"what": at_least(5), "other": at_most(2, "MB")})       # what this part must reach, said before it runs
+    def part():
+        yield compare("what", ours, peer)           # two callables, warm; the ratio is peer/ours
+        yield cold("what", "ours(5)", "peer(5)")    # the first call of each in a fresh process without stored kernels
+        yield clocked("what", ours, peer)           # callables that return their own seconds
+        yield timed("what", ours)                   # one callable; the bar is the seconds it may take
+        yield measured("other", value, unit="MB")   # any number (or one per round), found by the caller
+        yield unmeasured("what", "no peer here")    # what could not be found; its bar counts as missed
 
-Several rounds are run; the table shows medians, and a bar is met when the median meets it. QUICK=1 in the environment
-shortens the runs (`quick()` tells).
+Several rounds are run; the table shows medians, and a bar is met when the median meets it. A row that a part promised
+and did not yield is printed with its bar: as missed, or, with QUICK=1 in the environment, which shortens the runs
+(`quick()` tells), as not judged. Results are kept for each machine in `results/<machine>/<topic>.json`.
 """
 
 import importlib
@@ -17,20 +21,46 @@ import json
 import math
 import os
 import platform
+import re
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial, wraps
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 __all__ = [
-    "Row", "clocked", "compare", "machine", "main", "measured", "quick", "report", "seconds", "timed", "unmeasured",
+    "Bar", "Row", "at_least", "at_most", "barred", "clocked", "cold", "compare", "machine", "machine_key", "main",
+    "measured", "quick", "report", "seconds", "timed", "unmeasured",
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
 NO_TOPICS = ("__init__", "__main__", "frame", "jax_population", "peers", "torch_population")
+
+
+class Bar(NamedTuple):
+    """What a row must reach: a number, on which side of it the good values lie, and in which unit."""
+
+    value: float
+    better: str
+    unit: str
+
+
+def at_least(value: float, unit: str = "×") -> Bar:
+    """The median must not be smaller."""
+    return Bar(value, "higher", unit)
+
+
+def at_most(value: float, unit: str = "×") -> Bar:
+    """The median must not be larger."""
+    return Bar(value, "lower", unit)
 
 
 @dataclass(frozen=True)
@@ -40,7 +70,8 @@ class Row:
     `ours`, `peer` and `ratio` are (lower quartile, median, upper quartile) over the rounds, in `unit` for the
     first two; `peer` and `ratio` are None where there is no peer. The bar is set against the ratio when there
     is one, else against `ours`; `better` says on which side of it the good values lie. Where nothing could be
-    measured `ours` is None too, and `peer_name` says why.
+    measured `ours` is None too, and `peer_name` says why. `threads` are torch's while it was measured; `judged` is
+    False where a quick run leaves the row out.
     """
 
     what: str
@@ -51,11 +82,13 @@ class Row:
     ratio: tuple[float, float, float] | None
     bar: float | None
     better: str
+    threads: int = field(default_factory=torch.get_num_threads)
+    judged: bool = True
 
     @property
     def met(self) -> bool | None:
-        """Whether the median meets the bar; what could not be measured misses it; None where the row has no bar."""
-        if self.bar is None:
+        """Whether the median meets the bar; what could not be measured misses it; None without a bar or a judgement."""
+        if self.bar is None or not self.judged:
             return None
         if self.ours is None:
             return False
@@ -66,6 +99,32 @@ class Row:
 def quick() -> bool:
     """Whether QUICK=1 asks for a run of at most a minute."""
     return os.environ.get("QUICK", "") not in ("", "0")
+
+
+def barred(bars: Mapping[str, Bar]) -> Callable:
+    """Give the rows of a part their bars by name; those that it does not yield are printed all the same.
+
+    An error in the part ends the part alone: it is printed, and what had not come yet is missed.
+    """
+
+    def dress(part: Callable[..., Iterator[Row]]) -> Callable[..., Iterator[Row]]:
+        @wraps(part)
+        def rows(*args: object, **options: object) -> Iterator[Row]:
+            left, judged = dict(bars), not quick()
+            why = "its part ended without it" if judged else "left out of a quick run"
+            try:
+                for row in part(*args, **options):
+                    bar = left.pop(row.what, None)
+                    yield row if bar is None else replace(row, bar=bar.value, better=bar.better)
+            except Exception as problem:
+                traceback.print_exc()
+                why, judged = f"{type(problem).__name__}: {problem}".splitlines()[0], True
+            for what, bar in left.items():
+                yield Row(what, bar.unit, None, None, why, None, bar.value, bar.better, judged=judged)
+
+        return rows
+
+    return dress
 
 
 def compare(what: str, ours: Callable, peer: Callable, *, bar: float | None = None, peer_name: str = "peer",
@@ -96,6 +155,26 @@ def clocked(what: str, ours: Callable[[], float], peer: Callable[[], float], *, 
     return Row(what, "s", _quartiles(mine), _quartiles(theirs), peer_name, ratio, bar, "higher")
 
 
+def cold(what: str, ours: str, peer: str, *, topic: str, peer_name: str = "peer", rounds: int = 3) -> Row:
+    """The first call of each in a fresh process with no kernels on disk, imports and what the call is made of excluded.
+
+    `ours` and `peer` are expressions of a callable in the module `benchmarks.<topic>`.
+    """
+    mine, theirs = (partial(_first_call, topic, each) for each in (ours, peer))
+    return clocked(what, mine, theirs, peer_name=peer_name, rounds=1 if quick() else rounds)
+
+
+def _first_call(topic: str, expression: str) -> float:
+    code = (f"import torch; from benchmarks import frame; import benchmarks.{topic} as topic; "
+            f"torch.set_num_threads({torch.get_num_threads()}); call = eval({expression!r}, vars(topic)); "
+            "print(frame.seconds(call))")  # fmt: skip
+    with tempfile.TemporaryDirectory() as empty:
+        env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": empty, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=HERE.parent, env=env,
+                              stdout=subprocess.PIPE, text=True, check=True)
+    return float(done.stdout.splitlines()[-1])
+
+
 def timed(what: str, ours: Callable, *, bar: float | None = None, rounds: int = 5) -> Row:
     """Times one callable, warm; the bar is the seconds it may take."""
     rounds = _rounds("timed", rounds)
@@ -120,11 +199,15 @@ def unmeasured(what: str, why: str, *, bar: float | None = None) -> Row:
 
 def machine() -> dict:
     """What the figures depend on; no host name, no user, no path."""
-    import torch
-
     return {"cpu": _cpu(), "cores": os.cpu_count(), "system": f"{platform.system()} {platform.machine()}",
-            "python": platform.python_version(), "torch": torch.__version__, "threads": torch.get_num_threads(),
+            "python": platform.python_version(), "torch": torch.__version__,
             "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None}
+
+
+def machine_key(about: Mapping) -> str:
+    """The machine as the name of a folder: processor, cores and accelerator."""
+    text = f"{about['cpu']} {about['cores']} cores {about['accelerator'] or ''}"
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def report(rows: Sequence[Row]) -> str:
@@ -135,40 +218,59 @@ def report(rows: Sequence[Row]) -> str:
         peer = f"{_show(row.peer, row.unit)} ({row.peer_name})" if row.peer else row.peer_name or "–"
         ratio = _show(row.ratio, "×", spread=True) if row.ratio else "–"
         sign = "≥" if row.better == "higher" else "≤"
-        unit = "×" if row.ratio or row.ours is None else f" {row.unit}".rstrip()
+        unit = "×" if row.ratio or row.unit == "×" else f" {row.unit}".rstrip()
         bar = "–" if row.bar is None else f"{sign} {row.bar:.4g}{unit}"
-        lines.append((row.what, ours, peer, ratio, bar, {True: "yes", False: "NO", None: "–"}[row.met]))
+        met = {True: "yes", False: "NO", None: "–" if row.judged else "not judged"}[row.met]
+        lines.append((row.what, ours, peer, ratio, bar, met))
     widths = [max(len(line[i]) for line in lines) for i in range(6)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
     return "\n".join([text[0], "  ".join("-" * width for width in widths), *text[1:]])
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs one topic, prints its table, stores it as JSON; 1 when a bar is missed, 2 for a topic unknown."""
+    """Runs a topic, or all, prints its table, stores it as JSON; 1 when a bar is missed, 2 for a topic unknown."""
     topics = sorted(p.stem for p in HERE.glob("*.py") if p.stem not in NO_TOPICS)
-    if len(arguments) != 1 or arguments[0] not in topics:
-        print(f"bench: TOPIC must be one of {', '.join(topics)}; got {' '.join(arguments) or 'none'}", file=sys.stderr)
+    if len(arguments) != 1 or arguments[0] not in (*topics, "all"):
+        print(f"bench: TOPIC must be one of {', '.join(topics)}, all; got {' '.join(arguments) or 'none'}",
+              file=sys.stderr)  # fmt: skip
         return 2
-    topic = arguments[0]
-    rows = []
+    return _all(topics) if arguments[0] == "all" else _one(arguments[0])
+
+
+def _all(topics: Sequence[str]) -> int:
+    """Each topic in a process of its own, one after another."""
+    ended, begun = {}, time.perf_counter()
+    for topic in topics:
+        print(f"\n== {topic}", flush=True)
+        ended[topic] = subprocess.run([sys.executable, "-m", "benchmarks", topic], cwd=HERE.parent).returncode
+    print(f"\n{len(topics)} topics in {(time.perf_counter() - begun) / 60:.1f} minutes")
+    missed = [topic for topic, code in ended.items() if code]
+    print(f"bars missed in: {', '.join(missed)}" if missed else "every bar of every topic met")
+    return 1 if missed else 0
+
+
+def _one(topic: str) -> int:
+    rows, about = [], machine()
     for row in importlib.import_module(f"benchmarks.{topic}").rows():
         print(f"  {row.what}: {_show(row.ours, row.unit)}", file=sys.stderr, flush=True)
         rows.append(row)
-    about = machine()
     store(topic, rows, about)
-    print(f"\n{topic} on {about['cpu']}, {about['cores']} cores, {about['threads']} threads, torch {about['torch']}"
+    threads = " or ".join(str(number) for number in sorted({row.threads for row in rows}))
+    print(f"\n{topic} on {about['cpu']}, {about['cores']} cores, threads used: {threads}, torch {about['torch']}"
           f"{', quick run' if quick() else ''}\n\n{report(rows)}")
-    missed = [row.what for row in rows if row.met is False]
-    print(f"\nmissed: {', '.join(missed)}" if missed else "\nevery bar met")
+    missed, left = ([row.what for row in rows if row.met is False], [row.what for row in rows if not row.judged])
+    if left:
+        print(f"\nnot judged in a quick run: {', '.join(left)}")
+    print(f"\nmissed: {', '.join(missed)}" if missed else f"\nevery bar {'judged ' if left else ''}met")
     return 1 if missed else 0
 
 
 def store(topic: str, rows: Iterable[Row], about: dict, *, folder: Path = HERE / "results") -> Path | None:
-    """Writes the rows to `<topic>.json`; a quick run is not worth keeping and writes nothing."""
+    """Writes the rows to `<machine>/<topic>.json`; a quick run is not worth keeping and writes nothing."""
     if quick():
         return None
-    folder.mkdir(exist_ok=True)
-    path = folder / f"{topic}.json"
+    path = folder / machine_key(about) / f"{topic}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     content = {"topic": topic, "machine": about, "rows": [{**asdict(row), "met": row.met} for row in rows]}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path

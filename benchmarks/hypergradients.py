@@ -1,9 +1,11 @@
 """Hypergradients: what each method costs in time and memory, beside plain training and beside others.
 
 A tanh net 64-50-50-50-10 on the digits, one log-L2 for each of its 214 input units, batches of 32, one thread. "Plain
-loop" is training alone as one writes it in torch: a module, `backward`, torch.optim.SGD. Memory is measured in fresh
-processes. The arbitrary-precision buffer is one Python integer for each weight, as in the code of Maclaurin, Duvenaud
-& Adams (2015); all else is shared with our reversible run.
+loop" is training alone as one writes it in torch: a module, `backward`, torch.optim.SGD. A way back has its bar over
+the way there of the same backend; beside it stands what the multiplications of matrices alone would make of it: the
+fewest that the products need over those of a gradient. Memory is measured in fresh processes. The arbitrary-precision
+buffer is one Python integer for each weight, as in the code of Maclaurin, Duvenaud & Adams (2015); all else is shared
+with our reversible run.
 """
 
 import json
@@ -21,7 +23,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from benchmarks.frame import HERE, Row, compare, measured, quick, seconds
+from benchmarks.frame import HERE, Row, at_least, at_most, barred, cold, compare, measured, quick, seconds
 from labsupport import data, models
 from labsupport import hypergradients as hg
 from labsupport.hypergradients import backward, reversible
@@ -46,6 +48,8 @@ def rows() -> Iterator[Row]:
         yield from kept()
         yield from big_integers()
         yield from peer()
+        if not quick():
+            yield from first_calls()
     finally:
         torch.set_num_threads(threads)
 
@@ -68,6 +72,10 @@ def made(num_steps: int, momentum: float = 0.1, *, dtype: torch.dtype = torch.fl
     return hg.Problem(train_loss, valid_loss, weights, batches, num_steps, lr, momentum), hyper, net
 
 
+@barred({
+    "both products, eager, in eager gradients": at_most(2.5, "gradients"),
+    "both products, compiled, in eager gradients": at_most(1.5, "gradients"),
+})  # fmt: skip
 def products() -> Iterator[Row]:
     """H u and the mixed term together, beside one gradient of the same loss."""
     problem, hyper, _ = made(10)
@@ -81,54 +89,82 @@ def products() -> Iterator[Row]:
         ratios["compiled"].append(fast / one)
         ratios["both compiled"].append(fast / each(lambda: runs["compiled"].slope(problem.weights, 0)))
     beside = {"unit": "gradients", "better": "lower"}
-    yield measured("both products, eager, in eager gradients", ratios["eager"], bar=2.5, **beside)
-    yield measured("both products, compiled, in eager gradients", ratios["compiled"], bar=1.5, **beside)
+    yield measured("both products, eager, in eager gradients", ratios["eager"], **beside)
+    yield measured("both products, compiled, in eager gradients", ratios["compiled"], **beside)
     yield measured("both products, compiled, in compiled gradients", ratios["both compiled"], **beside)
 
 
+WAYS = {("stored", "eager"): 3.0, ("stored", "compiled"): 1.5, ("√T checkpoints", "compiled"): 2.5,
+        ("DrMAD", "eager"): 0.35, ("DrMAD", "compiled"): 0.15, ("reversible", "compiled"): None}  # fmt: skip
+"""How long a way back may be, in ways there of the same backend."""
+KEEPING = [f"keeping every weight, {backend}: forward over forward without" for backend in ("eager", "compiled")]
+
+
+def over_forward(name: str, backend: str) -> str:
+    return f"{name}, {backend}: back over {backend} forward"
+
+
+@barred({over_forward(*way): at_most(bar, "share") for way, bar in WAYS.items() if bar}
+        | {what: at_most(1.1, "share") for what in KEEPING})  # fmt: skip
 def ways_back() -> Iterator[Row]:
     """The way back over the way there, and over the plain loop."""
-    num_steps, rounds = (200, 3) if quick() else (500, 5)
+    num_steps, rounds = (200, 3) if quick() else (500, 9)
     problem, hyper, net = made(num_steps)
     loop, share = plain_loop(problem, hyper, net), {"unit": "share", "better": "lower"}
     for method in (hg.Stored(), hg.SqrtCheckpoint(), hg.Reversible()):  # compiles what the rounds below use
         hg.hypergradient(problem, hyper, method, backend="compiled")
-    bars = {("stored", "eager"): 3.0, ("stored", "compiled"): 1.5, ("√T checkpoints", "compiled"): 2.5,
-            ("DrMAD", "eager"): 0.35, ("DrMAD", "compiled"): 0.15, ("reversible", "compiled"): None}  # fmt: skip
-    for (name, backend), bar in bars.items():
+    for name, backend in WAYS:
         found, own, training = [], [], []
         for _ in range(rounds):
             training.append(seconds(loop))
             result = hg.hypergradient(problem, hyper, METHODS[name], backend=backend, limit=math.inf)
             found.append(result.reverse_seconds)
             own.append(result.forward_seconds)
-        beside = [a / b for a, b in zip(found, own)]
-        if backend == "eager":
-            yield measured(f"{name}, eager: back over forward", beside, bar=bar, **share)
-            continue
-        over = [a / b for a, b in zip(found, training)]
-        yield measured(f"{name}, compiled: back over the plain loop", over, bar=bar, **share)
-        yield measured(f"{name}, compiled: back over compiled forward", beside, **share)
-    for backend in ("eager", "compiled"):
+        yield measured(over_forward(name, backend), [a / b for a, b in zip(found, own)],
+                       peer=multiplications(problem, name), peer_name="multiplications alone", **share)  # fmt: skip
+        if backend == "compiled":
+            over = [a / b for a, b in zip(found, training)]
+            yield measured(f"{name}, compiled: back over the plain loop, which is eager", over, **share)
+    for backend, what in zip(("eager", "compiled"), KEEPING):
         run = Run(problem, hyper, backend)
         tapes = lambda: hg.hypergradient(problem, hyper, hg.Stored(), backend=backend).forward_seconds  # noqa: B023, E731
-        over = [tapes() / seconds(lambda run=run: backward.descend(run)) for _ in range(rounds)]
-        yield measured(f"keeping every weight, {backend}: forward over forward without", over, bar=1.1, **share)
+        yield measured(what, [tapes() / seconds(lambda run=run: backward.descend(run)) for _ in range(rounds)], **share)
 
 
+def multiplications(problem: hg.Problem, name: str) -> float:
+    """Those of the way back over those of the way there.
+
+    In a layer a gradient takes three (forward, by the weights, by the inputs), H u eight: forward, two along u, by the
+    inputs, and two along u for both the inputs and the weights. In the first layer, whose inputs do not move, it is two
+    and three. What runs again on the way back takes three more (two), as reversing and √T checkpoints do.
+    """
+    first, *rest = (value.numel() for key, value in problem.weights.items() if key.endswith("weight"))
+    gradient, both = 2 * first + 3 * sum(rest), 3 * first + 8 * sum(rest)
+    again = gradient if name in ("reversible", "√T checkpoints") else 0
+    return (both + again) / gradient / (10 if name == "DrMAD" else 1)
+
+
+WIDE = [f"934 coefficients, DrMAD, {backend}: a meta-step, beside training" for backend in ("eager", "compiled")]
+
+
+@barred({what: at_least(0.5) for what in WIDE})
 def wide() -> Iterator[Row]:
     """934 coefficients on 28×28 characters, T = 2000: a meta-step with DrMAD beside training alone."""
     split = data.glyphs("digits", sizes=(600, 200, 10), generator=seeded(0)).flat()
     problem, hyper, net = made(200 if quick() else 2000, split=split)
     loop = plain_loop(problem, hyper, net)
-    for backend in ("eager", "compiled"):
-        yield compare(
-            f"934 coefficients, DrMAD, {backend}: a meta-step, beside training",
-            lambda b=backend: hg.hypergradient(problem, hyper, hg.DrMAD(), backend=b),
-            loop, bar=0.5, peer_name="plain loop", rounds=3,
-        )  # fmt: skip
+    for backend, what in zip(("eager", "compiled"), WIDE):
+        yield compare(what, lambda b=backend: hg.hypergradient(problem, hyper, hg.DrMAD(), backend=b), loop,
+                      peer_name="plain loop", rounds=3)  # fmt: skip
 
 
+@barred({
+    "DrMAD: copies kept": at_most(2, "copies"),
+    "stored over DrMAD: bytes kept over T / 2": at_least(1),
+    "√T checkpoints: copies kept over √T": at_most(3.1, "√T"),
+    "reversible, ρ 0.1: bytes over the formula": at_most(1.1, "share"),
+    "reversible, ρ 0.9: bytes over the formula": at_most(1.1, "share"),
+})  # fmt: skip
 def kept() -> Iterator[Row]:
     """Bytes that a method keeps, and by how much a fresh process grows."""
     num_steps = 200 if quick() else 2000
@@ -141,16 +177,20 @@ def kept() -> Iterator[Row]:
     for (name, rho), what in found.items():
         yield measured(f"{name}, ρ {rho}, T {num_steps}: growth of the process", what["grown"] / 2**20, unit="MB")
     drmad, stored = found["DrMAD", 0.1]["kept"], found["stored", 0.1]["kept"]
-    yield measured(f"DrMAD, T {num_steps}: copies kept", drmad / size, bar=2, unit="copies", **lower)
-    yield measured("stored over DrMAD, bytes kept", stored / drmad, bar=num_steps / 2, unit="×")
+    yield measured("DrMAD: copies kept", drmad / size, unit="copies", **lower)
+    yield measured("stored over DrMAD: bytes kept over T / 2", stored / drmad / (num_steps / 2), unit="×")
     roots = found["√T checkpoints", 0.1]["kept"] / size / num_steps**0.5
-    yield measured("√T checkpoints: copies kept over √T", roots, bar=3.1, unit="√T", **lower)
+    yield measured("√T checkpoints: copies kept over √T", roots, unit="√T", **lower)
     for momentum in (0.1, 0.9):
         formula = math.log2(1 / momentum) / 8 * num_steps * numel + 24 * numel
         share = found["reversible", momentum]["kept"] / formula
-        yield measured(f"reversible, ρ {momentum}: bytes over the formula", share, bar=1.1, unit="share", **lower)
+        yield measured(f"reversible, ρ {momentum}: bytes over the formula", share, unit="share", **lower)
 
 
+@barred({
+    "big integers: difference from our reversible run": at_most(0.0, ""),
+    "DrMAD's way back, T 2000: times faster than big integers'": at_least(45),
+})  # fmt: skip
 def big_integers() -> Iterator[Row]:
     """DrMAD beside a reversible run whose buffer is one big integer for each weight."""
     num_steps = 100 if quick() else 2000
@@ -163,9 +203,9 @@ def big_integers() -> Iterator[Row]:
     same = max(float((slow.grad[k] - v).abs().max()) for k, v in fast.grad.items())
     back = sorted(each.reverse_seconds for each in ours)[1]
     whole = sorted(each.reverse_seconds + each.forward_seconds for each in ours)[1]
-    yield measured("big integers: difference from our reversible run", same, bar=0.0, better="lower")
+    yield measured("big integers: difference from our reversible run", same, better="lower")
     yield measured(f"DrMAD's way back, T {num_steps}: times faster than big integers'", slow.reverse_seconds / back,
-                   bar=None if quick() else 45, unit="×")  # fmt: skip
+                   unit="×")  # fmt: skip
     yield measured("DrMAD's way back: times faster than our reversible one's", fast.reverse_seconds / back, unit="×")
     for name, other in (("big integers", slow), ("our reversible run", fast)):
         ratio = (other.forward_seconds + other.reverse_seconds) / whole
@@ -193,28 +233,51 @@ class BigIntegers(reversible._Rewinding):
         self.buffer //= into
 
 
+@barred({
+    "torchopt: largest relative difference": at_most(1e-8, "relative"),
+    "torchopt: stored, compiled": at_least(1),
+    "torchopt: √T checkpoints, compiled": at_least(1),
+    "torchopt's growth over that of stored": at_least(1),
+})  # fmt: skip
 def peer() -> Iterator[Row]:
     """torchopt's differentiable optimizer: everything in one graph."""
     if find_spec("torchopt") is None:
-        print("  torchopt is not installed: its rows are left out", file=sys.stderr)
-        return
+        raise ModuleNotFoundError("torchopt is not installed")
     num_steps = 50 if quick() else 200
     problem, hyper, net = made(num_steps, 0.9, dtype=torch.float64)
     truth = torchopt_hypergradient(problem, hyper, net)
     ours = hg.hypergradient(problem, hyper, hg.Stored()).grad
-    off = max(float((ours[k] - v).abs().max() / v.abs().max()) for k, v in truth.items())
-    yield measured("torchopt: largest relative difference", off, bar=1e-8, unit="relative", better="lower")
+    away = max(float((ours[k] - v).abs().max() / v.abs().max()) for k, v in truth.items())
+    yield measured("torchopt: largest relative difference", away, unit="relative", better="lower")
     # eagerly, what keeps weights alone makes each forward pass twice; what keeps the graph does not
-    for name, backend, bar in (("unrolled", "eager", None), ("stored", "eager", None), ("stored", "compiled", 1),
-                               ("√T checkpoints", "compiled", 1)):  # fmt: skip
-        yield compare(
-            f"{name}, {backend}, T {num_steps}",
-            lambda n=name, b=backend: hg.hypergradient(problem, hyper, METHODS[n], backend=b),
-            lambda: torchopt_hypergradient(problem, hyper, net), bar=bar, peer_name="torchopt", rounds=5,
-        )  # fmt: skip
-    mine, theirs = (fresh(name, 0.9, num_steps)["grown"] / 2**20 for name in ("stored", "torchopt"))
-    yield measured(f"torchopt, T {num_steps}: growth of the process", theirs, unit="MB")
-    yield measured("torchopt's growth over that of stored", theirs / mine, bar=1, unit="×")
+    for name, backend in (("unrolled", "eager"), ("stored", "eager"), ("stored", "compiled"),
+                          ("√T checkpoints", "compiled")):  # fmt: skip
+        yield compare(f"torchopt: {name}, {backend}", meta_step(problem, hyper, name, backend),
+                      lambda: torchopt_hypergradient(problem, hyper, net), peer_name=f"torchopt, T {num_steps}",
+                      rounds=5)  # fmt: skip
+    mine, theirs = (fresh(name, 0.9, 200)["grown"] / 2**20 for name in ("stored", "torchopt"))
+    yield measured("torchopt, T 200: growth of the process", theirs, unit="MB")
+    yield measured("torchopt's growth over that of stored", theirs / mine, unit="×")
+
+
+def first_calls() -> Iterator[Row]:
+    """The first meta-step in a fresh process. Without bar: compiling takes seconds, which long runs earn back."""
+    if find_spec("torchopt") is not None:
+        yield cold("first meta-step, stored, eager", "first('stored', 'eager')", "first('torchopt', 'eager')",
+                   topic="hypergradients", peer_name="torchopt, T 200")  # fmt: skip
+        yield cold("first meta-step, stored, compiled", "first('stored', 'compiled')", "first('torchopt', 'eager')",
+                   topic="hypergradients", peer_name="torchopt, T 200")  # fmt: skip
+
+
+def first(name: str, backend: str) -> Callable:
+    problem, hyper, net = made(200, 0.9, dtype=torch.float64)
+    if name == "torchopt":
+        return lambda: torchopt_hypergradient(problem, hyper, net)
+    return meta_step(problem, hyper, name, backend)
+
+
+def meta_step(problem: hg.Problem, hyper: dict, name: str, backend: str) -> Callable:
+    return lambda: hg.hypergradient(problem, hyper, METHODS[name], backend=backend)
 
 
 def torchopt_hypergradient(problem: hg.Problem, hyper: dict, net: torch.nn.Module) -> dict:
@@ -263,7 +326,7 @@ def fresh(name: str, momentum: float, num_steps: int) -> dict:
 def in_this_process(name: str, momentum: float, num_steps: int) -> dict:
     torch.set_num_threads(1)
     problem, hyper, net = made(num_steps, momentum, dtype=torch.float64)
-    short, *_ = made(60, momentum, dtype=torch.float64)
+    short, *_ = made(min(60, num_steps), momentum, dtype=torch.float64)
     method = METHODS.get(name)
 
     def go(problem: hg.Problem) -> int:

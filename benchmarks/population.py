@@ -15,20 +15,21 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 
 import torch
 
 from benchmarks import peers
-from benchmarks.frame import Row, clocked, compare, quick, seconds, unmeasured
+from benchmarks.frame import Row, at_least, barred, clocked, compare, quick, seconds, unmeasured
 from benchmarks.torch_population import Job, functional, loader, tight
 from labsupport import data, models, optimizers, population
 
 SIZES = (64, 50, 50, 10)
 OPTIMIZERS = {"momentum": optimizers.momentum, "adam": optimizers.adam}
-WARM = (("momentum", 1 / 1.15), ("adam", 1 / 1.8))
-COLD = 1 / 0.5
+WARM = {"momentum": 1 / 1.15, "adam": 1 / 1.8}
+WIDE = [f"width {width}, 4 members" for width in (512, 1024)]
+CONV = {"conv net (4, 8) on 8×8": 0.7, "conv net (16, 32) on 8×8": 0.7, "conv net (8, 16) on 28×28": 1.05}
 
 
 def rows() -> Iterator[Row]:
@@ -36,9 +37,8 @@ def rows() -> Iterator[Row]:
     split, mlp = _digits(), _mlp(SIZES)
     with peers.one_core():
         yield from beside_jax(mlp, split)
-        yield compare("64 members, eager", ours(mlp, split, Job(), backend="eager"), functional(mlp, split, Job()),
-                      bar=1 / 0.65, peer_name="torch.func")
-        yield own_rows(mlp, split)
+        yield from beside_functional(mlp, split)
+        yield from own_rows(mlp, split)
         yield from wide(split)
         yield from convolutions()
         if not quick():
@@ -57,25 +57,27 @@ def ours(build: Callable, sample: data.Split | data.Partitions, job: Job, *, bac
     return lambda: population.carry_on(state, sample, plan)
 
 
+@barred({f"64 members, {rule}, warm": at_least(bar) for rule, bar in WARM.items()}
+        | {"64 members, first call": at_least(1 / 0.5)})  # fmt: skip
 def beside_jax(build: Callable, split: data.Split) -> Iterator[Row]:
     """Warm, in turn with a process that waits; and the first call, each in a fresh process."""
     try:
         python = peers.jax_python()
     except peers.Missing as reason:
         print(f"  JAX cannot be had: {reason}", file=sys.stderr, flush=True)
-        yield from (unmeasured(f"64 members, {rule}, warm", "no JAX here", bar=bar) for rule, bar in WARM)
-        yield unmeasured("64 members, first call", "no JAX here", bar=COLD)
+        yield from (unmeasured(f"64 members, {rule}, warm", "no JAX here") for rule in WARM)
+        yield unmeasured("64 members, first call", "no JAX here")
         return
-    for rule, bar in WARM:
+    for rule in WARM:
         mine = ours(build, split, Job(rule=rule))
         with peers.jax(python, told(Job(rule=rule))) as (name, jax):
             mine(), jax()
-            yield clocked(f"64 members, {rule}, warm", partial(seconds, mine), jax, bar=bar, peer_name=name)
+            yield clocked(f"64 members, {rule}, warm", partial(seconds, mine), jax, peer_name=name)
             if rule == "momentum" and not quick():
                 fused = ours(build, split, Job(), backend="compiled")
                 fused()
                 yield clocked("64 members, momentum, warm, compiled", partial(seconds, fused), jax, peer_name=name)
-    yield clocked("64 members, first call", first_call, partial(first_of_jax, python), bar=COLD, peer_name=name,
+    yield clocked("64 members, first call", first_call, partial(first_of_jax, python), peer_name=name,
                   rounds=1 if quick() else 3)
 
 
@@ -104,36 +106,45 @@ def say_first_call() -> None:
     print(seconds(ours(_mlp(SIZES), _digits(), Job())))
 
 
-def own_rows(build: Callable, split: data.Split) -> Row:
+@barred({"64 members, eager": at_least(1 / 0.65)})
+def beside_functional(build: Callable, split: data.Split) -> Iterator[Row]:
+    yield compare("64 members, eager", ours(build, split, Job(), backend="eager"), functional(build, split, Job()),
+                  peer_name="torch.func")  # fmt: skip
+
+
+@barred({"64 members, own rows": at_least(1 / 1.1)})
+def own_rows(build: Callable, split: data.Split) -> Iterator[Row]:
     """A sample of its own for each member, as large as the shared one, beside the shared one."""
     train, valid, test = (len(x) for x, _ in (split.train, split.valid, split.test))
     own = data.partitions(split, num_train=train, num_valid=valid, num_test=test, seeds=range(64))
-    return compare("64 members, own rows", ours(build, own, Job()), ours(build, split, Job()), bar=1 / 1.1,
-                   peer_name="shared rows")
+    yield compare("64 members, own rows", ours(build, own, Job()), ours(build, split, Job()), peer_name="shared rows")
 
 
-def wide(split: data.Split, *, widths: tuple[int, ...] = (512, 1024), bar: float | None = 1 / 1.05) -> Iterator[Row]:
-    """Two hidden layers as wide as that; few members, so that the widest take seconds."""
+@barred({what: at_least(1 / 1.05) for what in WIDE})
+def wide(split: data.Split) -> Iterator[Row]:
+    """Two wide hidden layers; few members, so that the widest take seconds."""
+    yield from of_widths(split, (512, 1024), rounds=7)
+
+
+def of_widths(split: data.Split, widths: tuple[int, ...], *, rounds: int = 5) -> Iterator[Row]:
     for width in widths:
         build = _mlp((64, width, width, 10))
         job = Job(64 if width <= 128 else 16 if width <= 256 else 4, num_epochs=1 if quick() else 2)
         yield compare(f"width {width}, {job.members} members", ours(build, split, job), tight(build, split, job),
-                      bar=bar, peer_name="tight loop", rounds=7 if bar else 5)
+                      peer_name="tight loop", rounds=rounds)
 
 
+@barred({f"{what}, 16 members": at_least(1 / most) for what, most in CONV.items()})
 def convolutions() -> Iterator[Row]:
     """Nets of two 3×3 stages with batch norm, one epoch on 8×8 digits and on 28×28 characters."""
     seeded = torch.Generator().manual_seed(0)
     scans = data.digits(flat=False, generator=seeded)
     prints = data.glyphs("digits", sizes=(500, 100, 100), generator=seeded)
-    for name, split, channels, most in (
-        ("8×8", scans, (4, 8), 0.7), ("8×8", scans, (16, 32), 0.7), ("28×28", prints, (8, 16), 1.05)
-    ):  # fmt: skip
+    for name, split, channels in (("8×8", scans, (4, 8)), ("8×8", scans, (16, 32)), ("28×28", prints, (8, 16))):
         build = _convnet(tuple(split.train[0].shape[1:]), channels, split.num_classes)
-        job = Job(8 if quick() else 16, num_epochs=1)
+        job = Job(16, num_epochs=1)
         what = f"conv net {channels} on {name}, {job.members} members"
-        yield compare(what, ours(build, split, job), tight(build, split, job), bar=1 / most, peer_name="tight loop",
-                      rounds=5)
+        yield compare(what, ours(build, split, job), tight(build, split, job), peer_name="tight loop", rounds=5)
 
 
 def for_the_record(build: Callable, split: data.Split) -> Iterator[Row]:
@@ -142,7 +153,7 @@ def for_the_record(build: Callable, split: data.Split) -> Iterator[Row]:
                              ("adam", tight, "tight loop")):
         job = Job(rule=rule)
         yield compare(f"64 members, {rule}", ours(build, split, job), peer(build, split, job), peer_name=name, rounds=5)
-    yield from wide(split, widths=(16, 128, 256), bar=None)
+    yield from of_widths(split, (16, 128, 256))
 
 
 def two_processes(build: Callable, split: data.Split) -> Row:
@@ -163,7 +174,8 @@ def two_processes(build: Callable, split: data.Split) -> Row:
         finally:
             torch.set_num_threads(1)
 
-    return compare("64 members on two cores", two_threads, halves, peer_name="two processes", rounds=5)
+    row = compare("64 members on two cores", two_threads, halves, peer_name="two processes", rounds=5)
+    return replace(row, threads=2)
 
 
 def accelerated(build: Callable, split: data.Split) -> Iterator[Row]:

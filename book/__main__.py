@@ -7,14 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-from book import exercises, ledger, pages, plan
+from book import bench, exercises, ledger, pages, plan
 
 __all__ = ["derive", "main"]
 
 
 def derive(root: Path = pages.ROOT, *, check: bool = False) -> list[Path]:
     """Write every derived file that is missing or differs (with `check` only find them); returns these files."""
-    files = exercises.derived(root) | ledger.derived(root) | plan.derived(root)
+    files = exercises.derived(root) | ledger.derived(root) | plan.derived(root) | bench.derived(root)
     stale = [path for path, text in files.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     for path in [] if check else stale:
         beside = path.with_name(f".{path.name}.tmp")
@@ -28,7 +28,7 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("run", help="execute pages, store their outputs, keep their texts canonical")
     one.add_argument("page", nargs="*", help="landscape/saddle_points, or a topic; all pages if left out")
-    two = commands.add_parser("derive", help="write the exercises, the ledger of claims, the plan and the map")
+    two = commands.add_parser("derive", help="write the exercises, the ledger, the plan, the map and the benchmarks")
     two.add_argument("--check", action="store_true", help="write nothing; fail if a derived file is not current")
     three = commands.add_parser("copy", help="copy the pages for a learner; no existing file is overwritten")
     three.add_argument("folder", type=Path)

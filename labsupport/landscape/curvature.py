@@ -182,33 +182,47 @@ def _lanczos(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Basis (dim, m), diagonal (m,) and off-diagonal (m − 1,) with H ≈ basis · tridiagonal · basisᵀ, m <= num_steps.
 
-    Where the products span no more, it ends early, or with a generator goes on from a new direction.
+    With a generator the basis is orthonormal to rounding, and where the products span no more it goes on from a new
+    direction. Without, it ends there, and the basis is kept orthogonal to 1e-10, which is enough for a tridiagonal
+    matrix exact to rounding (Simon 1984, doi:10.1090/S0025-5718-1984-0725988-X): a product with one mixture of all
+    vectors tells when that is lost, and then this vector and the next are made orthogonal to all.
     """
-    basis = torch.zeros(num_steps, start.numel(), dtype=torch.float64, device=start.device)
-    diagonal, off, vector = [], [], start / start.norm()
+    basis, mixture = start.new_empty(num_steps, start.numel()), torch.zeros_like(start)
+    diagonal, off, vector, again = [], [], start / torch.linalg.vector_norm(start), False
     for j in range(num_steps):
         basis[j], done = vector, basis[: j + 1]
         image = hvp(vector).to(vector)
-        if not is_finite(image):
+        size = float(torch.linalg.vector_norm(image))
+        if not math.isfinite(size) and not is_finite(image):
             raise ValueError(f"{function}: hvp must return finite vectors, got NaN or infinity")
-        diagonal.append(image @ vector)
-        rest = _orthogonal(image - diagonal[-1] * vector - (off[-1] * basis[j - 1] if off else 0), done)
-        if rest.norm() < 0.01 * image.norm():  # little is left: rounding has spoilt it, and twice is enough
-            rest = _orthogonal(rest, done)
-        length = rest.norm()
+        diagonal.append(float(image @ vector))
         if j + 1 == num_steps:
             break
-        if length <= 1e-12 * image.norm():
+        rest = torch.add(image, vector, alpha=-diagonal[-1])
+        if off:
+            rest.sub_(basis[j - 1], alpha=off[-1])
+        length = float(torch.linalg.vector_norm(rest))
+        mixture.add_(vector, alpha=math.cos(j * j))
+        lost = length < 0.01 * size or abs(float(rest @ mixture)) > 1e-10 * length
+        if lost or again or generator is not None:
+            length = _orthogonalize(rest, done)
+        if length < 0.01 * size:  # little is left: rounding has spoilt it, and twice is enough
+            length = _orthogonalize(rest, done)
+        again = lost and not again
+        if length <= 1e-12 * size:
             if generator is None:
                 break
-            length, rest = torch.zeros_like(length), _orthogonal(_normal(start.numel(), generator), done)
+            rest, length = _normal(start.numel(), generator), 0.0
+            _orthogonalize(rest, done)
         off.append(length)
-        vector = rest / rest.norm()
-    return basis[: len(diagonal)].mT, torch.stack(diagonal), torch.stack(off) if off else diagonal[0].new_zeros(0)
+        vector = rest.div_(length or torch.linalg.vector_norm(rest))
+    return basis[: len(diagonal)].mT, start.new_tensor(diagonal), start.new_tensor(off)
 
 
-def _orthogonal(vector: Tensor, basis: Tensor) -> Tensor:
-    return vector - basis.mT @ (basis @ vector)
+def _orthogonalize(vector: Tensor, basis: Tensor) -> float:
+    """Take what lies along the rows of `basis` out of `vector`, in place; how long it is then."""
+    vector.addmv_(basis.mT, basis @ vector, alpha=-1)
+    return float(torch.linalg.vector_norm(vector))
 
 
 def _normal(dim: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Parameters laid out for a rule that moves every entry by itself: few long vectors instead of many tensors.
+"""Parameters laid out for a rule: as they are where it is known in place, else in few long vectors.
 
 A small tensor costs an operation about as much as a large one, so small ones are laid end to end. What an operation
 leaves behind should still be in the cache when the next one wants it, so long vectors are cut in pieces.
@@ -13,10 +13,11 @@ from itertools import accumulate, pairwise
 import torch
 from torch import Tensor
 
+from labsupport.optimizers.in_place import IN_PLACE
 from labsupport.optimizers.rule import Optimizer, Params, Settings, State
 from labsupport.values import number
 
-__all__ = ["ANSWER", "Block", "Team", "teams"]
+__all__ = ["ANSWER", "Block", "Straight", "Team", "teams"]
 
 ANSWER = "answer"
 """The slot of a parameter's own value where the rule takes its gradient elsewhere."""
@@ -98,7 +99,32 @@ class Team:
             entries.update(after[slot])
 
 
-def teams(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[Team]:
+@dataclass(eq=False)
+class Straight:
+    """Parameters of one dtype and device that have taken the same number of steps, for a rule that is known in place.
+
+    Attributes:
+        tensors: the parameters.
+        slots: by slot, the state of each.
+        shared: slots with one entry for all, such as the number of steps.
+        steps: that were taken.
+    """
+
+    tensors: list[Tensor]
+    slots: dict[str, list[Tensor]]
+    shared: State
+    steps: int
+
+    def move(self, rule: Optimizer, settings: Settings) -> None:
+        """One step, in place."""
+        self.steps += 1
+        numbers = {name: float(value) for name, value in settings.items()}
+        IN_PLACE[rule](self.tensors, [tensor.grad for tensor in self.tensors], self.slots, numbers, self.steps)
+        for entries in self.shared.values():
+            entries.update({name: count + 1 for name, count in entries.items()})
+
+
+def teams(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[Team | Straight]:
     """The parameters of a group that have gradients, by parameter its state, as teams.
 
     An empty entry is filled with the rule's start. The tensors of all are put into the memory of the blocks, so that
@@ -118,7 +144,7 @@ def teams(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[Team]:
         shared = {slot: dict(each) for slot, each in source.items() if isinstance(each, dict)}
         for entry in own.values():
             entry.update(shared)
-        made.append(Team(_blocks(rule, own), shared))
+        made.append(_straight(own, shared) if rule in IN_PLACE else Team(_blocks(rule, own), shared))
     return made
 
 
@@ -126,6 +152,16 @@ def _start(rule: Optimizer, value: Tensor) -> Entry:
     slots = rule.init({_ONE: value})
     entry = {slot: each[_ONE].clone() if each.keys() == {_ONE} else each for slot, each in slots.items()}
     return entry if rule.at is None else {**entry, ANSWER: value.clone()}
+
+
+def _straight(entries: dict[Tensor, Entry], shared: State) -> Straight:
+    slots: dict[str, list[Tensor]] = {}
+    for entry in entries.values():
+        for slot, value in _own(entry).items():
+            entry[slot] = value.clone()
+            slots.setdefault(slot, []).append(entry[slot])
+    counts = [number(count) for each in shared.values() for count in each.values()]
+    return Straight(list(entries), slots, shared, int(counts[0]) if counts else 0)
 
 
 def _blocks(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[Block]:

@@ -6,6 +6,7 @@ import types
 from functools import partial
 
 import pytest
+import torch
 
 from benchmarks import frame
 
@@ -123,6 +124,63 @@ def test_the_table_names_every_column():
     assert "×" in second
 
 
+BARS = {"first": frame.at_least(2), "second": frame.at_most(3, "MB"), "third": frame.at_most(1, "share")}
+
+
+@frame.barred(BARS)
+def part(*, fails=False):
+    yield frame.measured("first", 5.0, unit="×")
+    yield frame.measured("free", 5.0)
+    if fails:
+        raise RuntimeError("no spoon\nat all")
+    yield frame.measured("second", 5.0, unit="MB")
+
+
+def test_a_part_gives_its_rows_their_bars_and_prints_those_that_it_lost(capsys):
+    rows = list(part())
+    assert [(row.what, row.bar, row.met) for row in rows] == [
+        ("first", 2, True), ("free", None, None), ("second", 3, False), ("third", 1, False),
+    ]  # fmt: skip
+    assert frame.report(rows).splitlines()[-1].split("  ")[-2:] == ["≤ 1 share", "NO"]
+    rows = list(part(fails=True))
+    assert [(row.what, row.peer_name) for row in rows[2:]] == [
+        ("second", "RuntimeError: no spoon"), ("third", "RuntimeError: no spoon"),
+    ]  # fmt: skip
+    assert [row.met for row in rows] == [True, None, False, False]
+    assert "no spoon" in capsys.readouterr().err
+
+
+def test_a_quick_run_judges_what_the_full_one_judges_or_says_that_it_does_not(monkeypatch, capsys):
+    monkeypatch.setenv("QUICK", "1")
+    rows = list(part())
+    assert [(row.what, row.met) for row in rows] == [
+        ("first", True), ("free", None), ("second", False), ("third", None),
+    ]  # fmt: skip
+    assert frame.report(rows).splitlines()[-1].endswith("not judged")
+    assert [row.met for row in part(fails=True)] == [True, None, False, False]  # an error is one, quick or not
+    capsys.readouterr()
+
+
+def test_threads_are_those_of_the_measurement():
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        row = frame.measured("any", 1.0)
+    finally:
+        torch.set_num_threads(before)
+    assert row.threads == before + 1
+
+
+def test_a_first_call_runs_in_a_process_of_its_own(monkeypatch, tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    (tmp_path / "benchmarks" / "frame.py").write_text("seconds = lambda call: call()\n", encoding="utf-8")
+    (tmp_path / "benchmarks" / "spoons.py").write_text("at = lambda x: lambda: x\n", encoding="utf-8")
+    monkeypatch.setattr(frame, "HERE", tmp_path / "benchmarks")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    assert frame._first_call("spoons", "at(2.5)") == 2.5
+
+
 def _topic(monkeypatch, tmp_path, *rows):
     module = types.ModuleType("benchmarks.spoons")
     module.rows = lambda: iter(rows)
@@ -137,9 +195,12 @@ def test_main_stores_the_rows_and_ends_with_the_bar(monkeypatch, tmp_path, capsy
     _topic(monkeypatch, tmp_path, frame.measured("spoons", 1.0, bar=bar))
     assert frame.main(["spoons"]) == status
     assert ("every bar met" if status == 0 else "missed: spoons") in capsys.readouterr().out
-    stored = json.loads((tmp_path / "results" / "spoons.json").read_text(encoding="utf-8"))
+    (path,) = (tmp_path / "results").glob("*/spoons.json")
+    assert path.parent.name == frame.machine_key(frame.machine())
+    stored = json.loads(path.read_text(encoding="utf-8"))
     assert stored["rows"][0]["met"] is (status == 0)
-    assert {"cpu", "cores", "torch", "threads"} <= set(stored["machine"])
+    assert {"cpu", "cores", "torch"} <= set(stored["machine"])
+    assert stored["rows"][0]["threads"] == torch.get_num_threads()
 
 
 def test_a_quick_run_overwrites_nothing(monkeypatch, tmp_path):
@@ -153,7 +214,8 @@ def test_main_stores_what_could_not_be_measured_as_missed(monkeypatch, tmp_path,
     _topic(monkeypatch, tmp_path, frame.unmeasured("forks", "no forks here", bar=1))
     assert frame.main(["spoons"]) == 1
     assert "missed: forks" in capsys.readouterr().out
-    (row,) = json.loads((tmp_path / "results" / "spoons.json").read_text(encoding="utf-8"))["rows"]
+    (path,) = (tmp_path / "results").glob("*/spoons.json")
+    (row,) = json.loads(path.read_text(encoding="utf-8"))["rows"]
     assert (row["ours"], row["peer_name"], row["met"]) == (None, "no forks here", False)
 
 
@@ -161,6 +223,28 @@ def test_main_stores_what_could_not_be_measured_as_missed(monkeypatch, tmp_path,
 def test_an_unknown_topic_is_named(topic, capsys):
     assert frame.main([topic]) == 2
     assert "TOPIC must be one of" in capsys.readouterr().err
+
+
+def test_all_runs_every_topic_and_names_those_that_missed(monkeypatch, tmp_path, capsys):
+    for name in ("forks", "spoons"):
+        (tmp_path / f"{name}.py").touch()
+    monkeypatch.setattr(frame, "HERE", tmp_path)
+    asked = []
+
+    def run(command, **options):
+        asked.append(command[-1])
+        return types.SimpleNamespace(returncode=command[-1] == "forks")
+
+    monkeypatch.setattr(frame.subprocess, "run", run)
+    assert frame.main(["all"]) == 1
+    assert asked == ["forks", "spoons"]
+    assert "bars missed in: forks" in capsys.readouterr().out
+
+
+def test_machines_are_told_apart():
+    about = {"cpu": "AMD EPYC (7B13)", "cores": 2, "accelerator": None}
+    assert frame.machine_key(about) == "amd-epyc-7b13-2-cores"
+    assert frame.machine_key(about | {"accelerator": "NVIDIA H200"}) == "amd-epyc-7b13-2-cores-nvidia-h200"
 
 
 def test_every_module_is_a_topic_or_known_as_none():

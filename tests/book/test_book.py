@@ -1,5 +1,6 @@
 """The tools of the book: pages run and stored byte for byte alike, exercises derived, MyST flattened, pages copied."""
 
+import json
 import os
 import socket
 import subprocess
@@ -12,7 +13,7 @@ from nbformat.sign import NotebookNotary
 from rules import example
 
 from book import __main__ as command
-from book import exercises, learner, pages
+from book import bench, exercises, learner, pages
 from book.flatten import Citation, Surroundings, citations, flatten, labels, references
 
 PAGE = """\
@@ -308,3 +309,31 @@ def test_the_socket_guard_refuses_and_logs_what_leaves_this_machine(tmp_path):
 def test_the_command_says_what_is_wrong_in_one_line(capsys):
     assert command.main(["run", "nowhere"]) == 1
     assert capsys.readouterr().err.startswith("there is no page 'nowhere'; the pages are:")
+
+
+def test_benchmarks_of_several_machines_stand_side_by_side(tmp_path):
+    def row(what, **changes):
+        return {"what": what, "unit": "s", "ours": [1, 2, 3], "peer": [3, 4, 5], "peer_name": "a_peer", "threads": 1,
+                "ratio": [1, 2, 3], "bar": 1.5, "better": "higher", "met": True, **changes}  # fmt: skip
+
+    lost = {"ours": None, "peer": None, "ratio": None, "peer_name": "no peer | here", "unit": "MB", "met": False}
+    stored = {
+        "desk": [row("bend", threads=2), row("lost", **lost)],
+        "lab": [row("new", bar=None, met=None), row("bend", bar=2.5, met=False)],
+    }
+    assert bench.derived(tmp_path) == {}
+    for machine, rows in stored.items():
+        path = tmp_path / f"benchmarks/results/{machine}/spoons.json"
+        path.parent.mkdir(parents=True)
+        about = {"cpu": machine.upper(), "cores": 2, "accelerator": None}
+        path.write_text(json.dumps({"topic": "spoons", "machine": about, "rows": rows}), encoding="utf-8")
+    ((path, text),) = bench.derived(tmp_path).items()
+    assert path == tmp_path / "chapters/benchmarks.md"
+    assert "Bars: 3. Met: 1. Missed: 2." in text
+    assert "| B | LAB | 2 | – |" in text
+    assert text.splitlines()[-4:] == [
+        "| bend | 2 s | 4 s (a\\_peer) | 2× | ≥ 1.5× ✓ | A, 2 threads |",
+        "| bend | 2 s | 4 s (a\\_peer) | 2× | ≥ 2.5× ✗ | B |",
+        "| lost | – | no peer \\| here | – | ≥ 1.5 MB ✗ | A |",
+        "| new | 2 s | 4 s (a\\_peer) | 2× | – | B |",
+    ]

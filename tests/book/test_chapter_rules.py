@@ -47,6 +47,17 @@ def edit(file: str, old: str, new: str, count: int = 1) -> Break:
     return apply
 
 
+def results() -> Break:
+    """New results of a machine, and no page of them."""
+
+    def apply(book):
+        path = book.root / "benchmarks/results/desk/spoons.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({"topic": "spoons", "machine": {}, "rows": []}), encoding="utf-8")
+
+    return apply
+
+
 def retype(file: str, old: str, new: str, count: int = 1) -> Break:
     """Change a page and run it again, so that only what is written breaks a rule."""
 
@@ -296,6 +307,7 @@ BREAKS: list[tuple[str, str, Break]] = [
     ("ledger_is_derived", "claims.md", edit("chapters/claims.md", "✓ holds", "✗ fails")),
     ("plan_is_derived", "plan.md", edit("chapters/plan.md", "| 10 |", "| 11 |")),
     ("plan_is_derived", "map.svg", remove("chapters/map.svg")),
+    ("benchmarks_are_derived", "benchmarks.md", results()),
     ("exercises_are_derived", "exercises.ipynb", edit("chapters/t/exercises.ipynb", "times 2", "times 3")),
     ("exercises_are_derived", "no partner", edit(SOLUTIONS, "    ### END SOLUTION\n", "")),
     ("exercises_are_derived", "no solutions.md", remove(SOLUTIONS)),

@@ -3,6 +3,8 @@
 import copy
 import io
 import math
+import pickle
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch import nn
 
 from labsupport import models, optimizers, schedules
 from labsupport.optimizers import blocks
+from labsupport.optimizers.in_place import IN_PLACE
 
 O = optimizers  # noqa: E741
 DTYPE = torch.float64
@@ -64,6 +67,27 @@ def test_the_dress_changes_no_step(piece, name):
     optimizer.train()
     place = params if rule.at is None else rule.at(params, state, settings)
     assert apart([value.detach() for value in values[:2]], place.values()) < 1e-14
+
+
+@pytest.mark.parametrize("rule", IN_PLACE, ids=lambda rule: rule.name)
+@pytest.mark.parametrize("decay", [0.0, 0.01])
+def test_in_place_is_the_same_step(rule, decay):
+    optimizer, values = dressed(rule, weight_decay=decay)
+    params = {str(at): value.detach().clone() for at, value in enumerate(values)}
+    state, settings = rule.init(params), settings_of(rule, weight_decay=decay)
+    for at in range(7):
+        params, state = rule.update(slopes(at, params), state, params, settings)
+        pushed(optimizer, values, [at])
+    assert apart([value.detach() for value in values], params.values()) < 1e-14
+    for slot in rule.init(params).keys() - {"count"}:
+        assert apart([optimizer.state[value][slot] for value in values], state[slot].values()) < 1e-14
+
+
+def test_only_the_rule_itself_is_known_in_place():
+    assert pickle.loads(pickle.dumps(O.adam())) in IN_PLACE
+    for rule in (O.clipped_value(O.sgd()), O.accumulated(O.sgd(), num_batches=2), O.momentum(form="sutskever")):
+        assert rule not in IN_PLACE
+    assert replace(O.sgd(), update=lambda grads, state, params, settings: (params, state)) not in IN_PLACE
 
 
 @pytest.mark.parametrize("dtype", [DTYPE, torch.bfloat16])

@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 
-from book import ledger, plan
+from book import bench, ledger, plan
 from labsupport.experiments import claims, tables
 from labsupport.experiments.judging import combine, confidences, verdict
 from labsupport.show.claims import FIELDS
@@ -110,3 +110,8 @@ def ledger_is_derived(book: Book) -> list[str]:
 def plan_is_derived(book: Book) -> list[str]:
     """The teacher's plan and the map are what the pages' front matter says."""
     return stale(book, plan.derived(book.root))
+
+
+def benchmarks_are_derived(book: Book) -> list[str]:
+    """The page of benchmarks is what the stored results say."""
+    return stale(book, bench.derived(book.root))
