@@ -2,6 +2,6 @@
 
 import sys
 
-from benchmarks.frame import main
+from benchmarks.timing import main
 
 sys.exit(main(sys.argv[1:]))

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from benchmarks.frame import Row, at_least, at_most, barred, compare, quick, timed
+from benchmarks.timing import Row, at_least, at_most, barred, compare, quick, timed
 from labsupport import data
 
 __all__ = ["rows"]

@@ -23,7 +23,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from benchmarks.frame import HERE, Row, at_least, at_most, barred, cold, compare, measured, quick, seconds
+from benchmarks.timing import HERE, Row, at_least, at_most, barred, cold, compare, measured, quick, seconds
 from labsupport import data, models
 from labsupport import hypergradients as hg
 from labsupport.hypergradients import backward, reversible

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from benchmarks.frame import Row, at_least, at_most, barred, cold, compare, measured, quick, unmeasured
+from benchmarks.timing import Row, at_least, at_most, barred, cold, compare, measured, quick, unmeasured
 from labsupport import data, models
 from labsupport.landscape import curvature
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
-from benchmarks.frame import Row, at_least, barred, cold, compare, quick, seconds
+from benchmarks.timing import Row, at_least, barred, cold, compare, quick, seconds
 from labsupport import models, optimizers
 from labsupport.population.updates import Layout, update
 

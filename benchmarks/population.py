@@ -21,7 +21,7 @@ from functools import partial
 import torch
 
 from benchmarks import peers
-from benchmarks.frame import Row, at_least, barred, clocked, compare, quick, seconds, unmeasured
+from benchmarks.timing import Row, at_least, barred, clocked, compare, quick, seconds, unmeasured
 from benchmarks.torch_population import Job, functional, loader, tight
 from labsupport import data, models, optimizers, population
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from labsupport.values import check_count, check_number
 
-__all__ = ["PALETTE", "contours", "figure", "mean_and_error", "paths", "series"]
+__all__ = ["PALETTE", "contours", "mean_and_error", "paths", "series", "subplots"]
 
 PALETTE = {
     "blue": "#0072B2", "orange": "#E69F00", "green": "#009E73", "red": "#D55E00",
@@ -29,7 +29,7 @@ STYLE = {
 }  # fmt: skip
 
 
-def figure(
+def subplots(
     columns: int = 1, *, rows: int = 1, size: tuple[float, float] | None = None
 ) -> tuple[Figure, Axes | np.ndarray]:
     """A figure in the course's style with its axes: one, or an array of `columns`, of `rows`, or (rows, columns).
@@ -41,13 +41,13 @@ def figure(
     Raises:
         ValueError: a bound above is broken.
     """
-    check_count("figure", "columns", columns)
-    check_count("figure", "rows", rows)
+    check_count("subplots", "columns", columns)
+    check_count("subplots", "rows", rows)
     if size is not None and (not isinstance(size, (tuple, list)) or len(size) != 2):
-        raise ValueError(f"figure: size must be (width, height) in inches, got {size!r}")
+        raise ValueError(f"subplots: size must be (width, height) in inches, got {size!r}")
     for side in size or ():
-        if check_number("figure", "each of size", side, low=0) == 0:
-            raise ValueError(f"figure: each of size must be > 0, got {side}")
+        if check_number("subplots", "each of size", side, low=0) == 0:
+            raise ValueError(f"subplots: each of size must be > 0, got {side}")
     with matplotlib.rc_context(STYLE):
         fig = Figure(figsize=size or (7.0, 3.6), layout="constrained")
         return fig, fig.subplots(rows, columns)

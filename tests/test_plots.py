@@ -8,7 +8,7 @@ from labsupport import data, plots
 
 
 def test_mean_and_band():
-    _, ax = plots.figure()
+    _, ax = plots.subplots()
     values = torch.tensor([[1.0, 2.0], [3.0, 6.0]])
     plots.mean_and_error(ax, [0, 1], {"a": values, "b": values + 1}, xlabel="x", ylabel="y")
     assert ax.lines[0].get_ydata().tolist() == [2.0, 4.0]
@@ -19,8 +19,8 @@ def test_mean_and_band():
 
 
 def test_series_paths_and_contours():
-    assert plots.figure(rows=3)[1].shape == (3,) and plots.figure(2, rows=3)[1].shape == (3, 2)
-    _, axes = plots.figure(2)
+    assert plots.subplots(rows=3)[1].shape == (3,) and plots.subplots(2, rows=3)[1].shape == (3, 2)
+    _, axes = plots.subplots(2)
     plots.series(axes[0], [0, 1], {"one": [1, 2]}, xlabel="x", ylabel="y")
     assert axes[0].get_legend() is None and axes[0].get_xlabel() == "x"
     plots.contours(axes[1], data.strict_saddle)
@@ -29,9 +29,9 @@ def test_series_paths_and_contours():
 
 
 def test_refusals():
-    with pytest.raises(ValueError, match="figure: columns must be an integer >= 1, got 0"):
-        plots.figure(0)
-    _, ax = plots.figure()
+    with pytest.raises(ValueError, match="subplots: columns must be an integer >= 1, got 0"):
+        plots.subplots(0)
+    _, ax = plots.subplots()
     with pytest.raises(ValueError, match=r"mean_and_error: curve 'a' must be \(seeds >= 2, 2\)"):
         plots.mean_and_error(ax, [0, 1], {"a": torch.zeros(1, 2)}, xlabel="x", ylabel="y")
 
@@ -43,10 +43,10 @@ COMPLEX = torch.zeros(2, dtype=torch.complex64)
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda ax: plots.figure(True), r"figure: columns must be an integer >= 1, got True"),
-        (lambda ax: plots.figure(rows=0), r"figure: rows must be an integer >= 1, got 0"),
-        (lambda ax: plots.figure(size=3), r"figure: size must be \(width, height\) in inches, got 3"),
-        (lambda ax: plots.figure(size=(0, 1)), r"figure: each of size must be > 0, got 0"),
+        (lambda ax: plots.subplots(True), r"subplots: columns must be an integer >= 1, got True"),
+        (lambda ax: plots.subplots(rows=0), r"subplots: rows must be an integer >= 1, got 0"),
+        (lambda ax: plots.subplots(size=3), r"subplots: size must be \(width, height\) in inches, got 3"),
+        (lambda ax: plots.subplots(size=(0, 1)), r"subplots: each of size must be > 0, got 0"),
         (lambda ax: plots.series([ax], [0], {"a": [1]}, **LABELS), "series: ax must be one matplotlib Axes, got list"),
         (lambda ax: plots.series(ax, [0, 1], {"a": torch.zeros(2, 3)}, **LABELS), r"'a' must be \(2,\), got \(2, 3"),
         (lambda ax: plots.series(ax, [0, 1], {"a": COMPLEX}, **LABELS), "'a' must be real numbers, got torch.complex"),
@@ -62,16 +62,16 @@ COMPLEX = torch.zeros(2, dtype=torch.complex64)
     ],
 )
 def test_plots_refuse_before_they_draw(draw, message):
-    _, ax = plots.figure()
+    _, ax = plots.subplots()
     with pytest.raises(ValueError, match=message):
         draw(ax)
     assert not ax.has_data()
 
 
 def test_many_curves_look_different_and_low_precision_is_drawn_in_full():
-    _, ax = plots.figure()
+    _, ax = plots.subplots()
     plots.series(ax, [0, 1], {str(k): torch.ones(2).bfloat16() for k in range(30)}, **LABELS)
     assert len({(line.get_color(), str(line._unscaled_dash_pattern)) for line in ax.lines}) == 30
-    _, ax = plots.figure()
+    _, ax = plots.subplots()
     plots.mean_and_error(ax, [0], {"a": torch.full((3, 1), 6e4).half()}, **LABELS)
     assert np.isfinite(ax.lines[0].get_ydata()).all()

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from labsupport import files, optimizers
-from labsupport.hypergradients.measuring import Method, hypergradient, train
+from labsupport.hypergradients.gradients import Method, hypergradient, trained
 from labsupport.hypergradients.problem import Hypergradient, Named, Problem, check_tensors
 from labsupport.hypergradients.steps import BACKENDS
 from labsupport.values import check_choice, check_count, check_generator, check_number
@@ -152,7 +152,7 @@ def search_rate(
         rate = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
         moved, _ = _moved(found.grad, ADAM.init(hyper), hyper, replace(plan, lr=rate))
         try:
-            _, after = train(problem, moved, backend=plan.backend)
+            _, after = trained(problem, moved, backend=plan.backend)
         except FloatingPointError:  # so large a rate that training diverges
             after = math.inf
         tries.append((rate, found.valid_loss, after))

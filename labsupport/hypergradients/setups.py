@@ -8,8 +8,8 @@ from typing import Any
 
 from labsupport import data
 from labsupport.hypergradients import inputs
+from labsupport.hypergradients.gradients import Method
 from labsupport.hypergradients.learning import MetaPlan
-from labsupport.hypergradients.measuring import Method
 from labsupport.hypergradients.problem import Named, Problem, minibatches
 from labsupport.hypergradients.studies import Study, compared, with_own_data
 from labsupport.values import check_count

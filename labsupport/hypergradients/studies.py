@@ -24,8 +24,8 @@ from labsupport.counters import seeded
 from labsupport.data.splits import PARTS, Pair
 from labsupport.experiments.rounding import rounded
 from labsupport.hypergradients.films import flat
+from labsupport.hypergradients.gradients import Method, trained
 from labsupport.hypergradients.learning import Learnt, MetaPlan, meta_optimize
-from labsupport.hypergradients.measuring import Method, train
 from labsupport.hypergradients.penalties import log_l2
 from labsupport.hypergradients.problem import Named, Problem
 from labsupport.hypergradients.steps import BACKENDS, backend_for
@@ -156,7 +156,7 @@ class Study:
             ValueError: there is no attempt.
             FloatingPointError: a training diverges.
         """
-        ends = [train(self.problem(attempt), logs, backend=self.backend)[0] for attempt in attempts]
+        ends = [trained(self.problem(attempt), logs, backend=self.backend)[0] for attempt in attempts]
         check_count("Study.scores", "number of attempts", len(ends))
         return {part: Scores(*(torch.stack([measure(weights, *getattr(self, part)) for weights in ends]).mean(0)
                                for measure in (losses, errors))) for part in PARTS}  # fmt: skip

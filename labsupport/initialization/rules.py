@@ -20,6 +20,7 @@ from labsupport.values import check_choice, check_generator, check_number
 
 __all__ = [
     "constant_",
+    "cosine_",
     "delta_orthogonal_",
     "fans",
     "he_normal_",
@@ -208,6 +209,28 @@ def delta_orthogonal_(weight: Tensor, *, gain: float = 1.0, generator: torch.Gen
     kernel = torch.zeros(weight.shape, dtype=torch.float64, device=generator.device)
     kernel[(..., *(side // 2 for side in weight.shape[2:]))] = gain * _orthogonal(drawn, generator)
     return _fill(weight, kernel)
+
+
+def cosine_(weight: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
+    """A formula instead of chance: each unit weighs its inputs by a cosine of its own frequency; rows of length √2.
+
+    The rows are those of the discrete cosine transform, and orthogonal. The generator is not used: it makes this a rule
+    like the others.
+
+    Args:
+        weight: (outputs <= inputs, inputs), filled in place.
+    Raises:
+        ValueError: another shape, or no floating-point tensor.
+    Source: Ahmed, Natarajan & Rao 1974, IEEE Transactions on Computers C-23(1), for the transform.
+    """
+    _check_weight("cosine_", weight)
+    if weight.dim() != 2 or weight.shape[0] > weight.shape[1]:
+        raise ValueError(f"cosine_: weight must have shape (outputs <= inputs, inputs), got {tuple(weight.shape)}")
+    (units, inputs), options = weight.shape, {"dtype": _wide(weight), "device": weight.device}
+    k, n = torch.arange(units, **options), torch.arange(inputs, **options)
+    waves = torch.cos(math.pi / inputs * torch.outer(k, n + 0.5))
+    waves[0] /= math.sqrt(2)
+    return _fill(weight, 2 / math.sqrt(inputs) * waves)
 
 
 def _std(where: str, weight: Tensor, gain: float, mode: str) -> float:

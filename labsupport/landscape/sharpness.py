@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from labsupport.population import State, gradients
 from labsupport.values import check_count, check_generator, check_number, holds, is_finite
 
-__all__ = ["largest", "product", "rescale_layers", "trace", "worst_case"]
+__all__ = ["hvp", "largest", "rescale_layers", "trace", "worst_case"]
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def product(state: State, x: Tensor, y: Tensor, *, loss: Loss) -> Callable[[Tensor], Tensor]:
+def hvp(state: State, x: Tensor, y: Tensor, *, loss: Loss) -> Callable[[Tensor], Tensor]:
     """The map from vectors (members, dim) to each member's Hessian times its vector.
 
     A vector holds a member's parameters one after the other, in the order of `state.params`.
@@ -33,7 +33,7 @@ def product(state: State, x: Tensor, y: Tensor, *, loss: Loss) -> Callable[[Tens
         _, slope = gradients(replace(state, params=params), x, y, loss=loss)
     curved = [name for name, part in slope.items() if part.requires_grad]
     if not curved:
-        raise ValueError("product: loss must bend in some parameter, got one whose gradient is constant")
+        raise ValueError("hvp: loss must bend in some parameter, got one whose gradient is constant")
 
     def times(vectors: Tensor) -> Tensor:
         parts = _split(vectors, state)
@@ -63,7 +63,7 @@ def largest(
     """
     steps = min(check_count("largest", "num_steps", num_steps, at_least=2), _dim(state))
     check_generator("largest", generator)
-    times = product(state, x, y, loss=loss)
+    times = hvp(state, x, y, loss=loss)
     vector = _normal(state, generator) if begin is None else begin.double()
     basis, images = [], []
     for _ in range(steps):
@@ -94,7 +94,7 @@ def trace(
     """
     check_count("trace", "num_products", num_products, at_least=2)
     check_generator("trace", generator)
-    times = product(state, x, y, loss=loss)
+    times = hvp(state, x, y, loss=loss)
     samples = []
     for _ in range(num_products):
         signs = torch.randint(2, (_dim(state),), generator=generator, device=generator.device)

@@ -113,7 +113,7 @@ class Straight:
     tensors: list[Tensor]
     slots: dict[str, list[Tensor]]
     shared: State
-    steps: int
+    steps: float
 
     def move(self, rule: Optimizer, settings: Settings) -> None:
         """One step, in place."""
@@ -161,7 +161,7 @@ def _straight(entries: dict[Tensor, Entry], shared: State) -> Straight:
             entry[slot] = value.clone()
             slots.setdefault(slot, []).append(entry[slot])
     counts = [number(count) for each in shared.values() for count in each.values()]
-    return Straight(list(entries), slots, shared, int(counts[0]) if counts else 0)
+    return Straight(list(entries), slots, shared, counts[0] if counts else 0.0)
 
 
 def _blocks(rule: Optimizer, entries: dict[Tensor, Entry]) -> list[Block]:

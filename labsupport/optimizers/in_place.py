@@ -28,18 +28,18 @@ def _decayed(grads: Tensors, params: Tensors, settings: Numbers) -> Tensors:
     return grads if decay == 0 else torch._foreach_add(grads, params, alpha=decay)
 
 
-def _sgd(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: int) -> None:
+def _sgd(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: float) -> None:
     torch._foreach_add_(params, _decayed(grads, params, settings), alpha=-settings["lr"])
 
 
-def _momentum(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: int) -> None:
+def _momentum(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: float) -> None:
     velocity = slots["velocity"]
     torch._foreach_mul_(velocity, settings["momentum"])
     torch._foreach_add_(velocity, _decayed(grads, params, settings))
     torch._foreach_add_(params, velocity, alpha=-settings["lr"])
 
 
-def _nesterov(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: int) -> None:
+def _nesterov(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: float) -> None:
     velocity, grads = slots["velocity"], _decayed(grads, params, settings)
     torch._foreach_mul_(velocity, settings["momentum"])
     torch._foreach_add_(velocity, grads)
@@ -47,28 +47,28 @@ def _nesterov(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, 
     torch._foreach_add_(params, velocity, alpha=-settings["lr"] * settings["momentum"])
 
 
-def _adagrad(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: int) -> None:
+def _adagrad(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: float) -> None:
     grads = _decayed(grads, params, settings)
     torch._foreach_addcmul_(slots["square"], grads, grads)
     _divided_step(params, grads, slots["square"], settings["lr"], settings["eps"])
 
 
-def _rmsprop(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: int) -> None:
+def _rmsprop(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: float) -> None:
     grads = _decayed(grads, params, settings)
     _average_squares(slots["square"], grads, settings["decay"])
     _divided_step(params, grads, slots["square"], settings["lr"], settings["eps"])
 
 
-def _adam(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: int) -> None:
+def _adam(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: float) -> None:
     _corrected_step(params, _decayed(grads, params, settings), slots, settings, steps)
 
 
-def _adamw(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: int) -> None:
+def _adamw(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: float) -> None:
     torch._foreach_mul_(params, 1 - settings["lr"] * settings["weight_decay"])
     _corrected_step(params, grads, slots, settings, steps)
 
 
-def _corrected_step(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: int) -> None:
+def _corrected_step(params: Tensors, grads: Tensors, slots: Slots, settings: Numbers, steps: float) -> None:
     beta1, beta2 = settings["beta1"], settings["beta2"]
     torch._foreach_lerp_(slots["mean"], grads, 1 - beta1)
     _average_squares(slots["square"], grads, beta2)
@@ -88,7 +88,7 @@ def _divided_step(params: Tensors, values: Tensors, square: Tensors, rate: float
     torch._foreach_addcdiv_(params, values, size, value=-rate)
 
 
-Step = Callable[[Tensors, Tensors, Slots, Numbers, int], None]
+Step = Callable[[Tensors, Tensors, Slots, Numbers, float], None]
 IN_PLACE: Mapping[Optimizer, Step] = MappingProxyType({
     sgd(): _sgd, momentum(): _momentum, nesterov(): _nesterov, adagrad(): _adagrad, rmsprop(): _rmsprop,
     adam(): _adam, adamw(): _adamw,

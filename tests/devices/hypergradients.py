@@ -114,14 +114,15 @@ TABLE: dict[str, Entry] = {
     "hypergradients.learning.MetaPlan": cannot(NO_TENSOR),
     "hypergradients.learning.meta_optimize": cannot("it looks at losses: " + VALUES, gpu=meta),
     "hypergradients.learning.search_rate": cannot("it compares losses: " + VALUES, gpu=searched),
-    "hypergradients.measuring.Check": cannot("it holds numbers"),
-    "hypergradients.measuring.Method": cannot("it says what a method is like"),
-    "hypergradients.measuring.check": cannot(
-        "it compares: " + VALUES, gpu=lambda d: hypergradients.check(*learnable(d), hypergradients.DrMAD()).result.grad
+    "hypergradients.gradients.Gradcheck": cannot("it holds numbers"),
+    "hypergradients.gradients.Method": cannot("it says what a method is like"),
+    "hypergradients.gradients.gradcheck": cannot(
+        "it compares: " + VALUES,
+        gpu=lambda d: hypergradients.gradcheck(*learnable(d), hypergradients.DrMAD()).result.grad,
     ),
-    "hypergradients.measuring.hypergradient": cannot("the methods are called by it, and look at values"),
-    "hypergradients.measuring.train": cannot(
-        "it looks at losses: " + VALUES, gpu=lambda d: hypergradients.train(*learnable(d))[0]
+    "hypergradients.gradients.hypergradient": cannot("the methods are called by it, and look at values"),
+    "hypergradients.gradients.trained": cannot(
+        "it looks at losses: " + VALUES, gpu=lambda d: hypergradients.trained(*learnable(d))[0]
     ),
     "hypergradients.paths.DrMAD": hypergraded(hypergradients.DrMAD(3)),
     "hypergradients.paths.Knots": hypergraded(hypergradients.Knots(3)),

@@ -46,6 +46,7 @@ TABLE: dict[str, Entry] = {
         lambda d: propagation.measure(nn.Linear(4, 2, device=d), floats(d, 3, 4), loss=torch.sum)[1:]
     ),
     "initialization.rules.constant_": filled(rules.constant_, value=0.1),
+    "initialization.rules.cosine_": runs(lambda d: rules.cosine_(torch.empty(3, 5, device=d))),
     "initialization.rules.delta_orthogonal_": filled(rules.delta_orthogonal_),
     "initialization.rules.fans": runs(lambda d: rules.fans(floats(d, 3, 4)) and ()),
     "initialization.rules.he_normal_": filled(rules.he_normal_),

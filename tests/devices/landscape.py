@@ -43,7 +43,7 @@ def plateaued(device):
 
 
 def multiplied(device):
-    times = on_batch(sharpness.product)(device)
+    times = on_batch(sharpness.hvp)(device)
     return times(floats(device, 2, 23))
 
 
@@ -93,7 +93,7 @@ TABLE: dict[str, Entry] = {
     ),
     "landscape.saddles.walk": runs(walked),
     "landscape.sharpness.largest": runs(on_batch(sharpness.largest, num_steps=3)),
-    "landscape.sharpness.product": runs(multiplied),
+    "landscape.sharpness.hvp": runs(multiplied),
     "landscape.sharpness.rescale_layers": runs(
         lambda d: sharpness.rescale_layers(plain(d), torch.tensor([2.0, 0.5], device=d))
     ),

@@ -55,6 +55,7 @@ TABLE: dict[str, Entry] = {
     "optimizers.averaging.averaged": updated(lambda: optimizers.averaged(optimizers.momentum())),
     "optimizers.averaging.schedule_free": updated(optimizers.schedule_free),
     "optimizers.blocks.Block": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
+    "optimizers.blocks.Straight": cannot("it holds tensors; `teams` makes it where they lie"),
     "optimizers.blocks.Team": cannot("it holds tensors; `teams` makes it on the device of the parameters"),
     "optimizers.blocks.teams": runs(laid_out),
     "optimizers.layer_rates.by_layer": updated(lambda: optimizers.by_layer(optimizers.adam(), layers=["a"])),

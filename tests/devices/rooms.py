@@ -28,7 +28,7 @@ def sloping(device):
 
 def drawn(plot):
     """A plot of tensors on a device: matplotlib must get their values."""
-    return lambda device: plot(plots.figure()[1], device) and ()
+    return lambda device: plot(plots.subplots()[1], device) and ()
 
 LABELS = {"xlabel": "x", "ylabel": "y"}
 
@@ -61,7 +61,7 @@ TABLE: dict[str, Entry] = {
     "models.mlp": born(lambda g: list(models.mlp([4, 3, 2], generator=g).parameters())),
     "models.num_parameters": runs(lambda d: [()] * models.num_parameters(nn.Linear(4, 2, device=d))),
     "plots.contours": cannot("it draws its own grid on the CPU"),
-    "plots.figure": cannot(NO_TENSOR),
+    "plots.subplots": cannot(NO_TENSOR),
     "plots.mean_and_error": cannot(
         VALUES, gpu=drawn(lambda ax, d: plots.mean_and_error(ax, range(4), {"a": floats(d, 3, 4)}, **LABELS))
     ),

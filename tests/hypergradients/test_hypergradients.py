@@ -122,7 +122,7 @@ def test_finite_differences_of_the_whole_run(name, truths):
     problem, hyper = MAKERS[name]()
     for at, (key, value) in enumerate(hyper.items()):
         direction = torch.randn(value.shape, generator=seeded(at), dtype=value.dtype)
-        losses = [hg.train(problem, hyper | {key: value + h * direction})[1] for h in (-2e-4, -1e-4, 1e-4, 2e-4)]
+        losses = [hg.trained(problem, hyper | {key: value + h * direction})[1] for h in (-2e-4, -1e-4, 1e-4, 2e-4)]
         slope = (8 * (losses[2] - losses[1]) - (losses[3] - losses[0])) / 12e-4
         expected = float((truths[name].grad[key] * direction).sum())
         assert slope == pytest.approx(expected, rel=1e-6, abs=1e-11)
@@ -230,7 +230,7 @@ def test_conjugate_gradient_takes_neither_rates_nor_saddles():
 
 def test_truncated_is_the_gradient_of_a_run_from_where_it_begins():
     problem, hyper = make(0.0)
-    weights, _ = hg.train(replace(problem, num_steps=STEPS - 5), hyper)
+    weights, _ = hg.trained(replace(problem, num_steps=STEPS - 5), hyper)
     batches = problem.batches
     rest = replace(problem, weights=weights, num_steps=5, batches=lambda step: batches(step + STEPS - 5))
     truth = hypergradient(rest, hyper, hg.Unrolled())
@@ -245,7 +245,7 @@ def size_of(problem):
 def test_drmad_is_the_recursion_along_the_line():
     """With its own few steps, unscaled, by hand."""
     problem, hyper = make(0.5, num_steps=40)
-    end, _ = hg.train(problem, hyper)
+    end, _ = hg.trained(problem, hyper)
     a = {name: value.clone().requires_grad_() for name, value in end.items()}
     d_w = dict(zip(a, torch.autograd.grad(problem.valid_loss(a), list(a.values())), strict=True))
     d_v, grad = {name: torch.zeros_like(value) for name, value in end.items()}, dict.fromkeys(hyper, 0.0)
@@ -344,9 +344,9 @@ def test_float32_stays_float32():
 
 def test_check_tells_how_far_a_method_lies():
     problem, hyper = make(num_steps=40)
-    exact = hg.check(problem, hyper, hg.SqrtCheckpoint())
+    exact = hg.gradcheck(problem, hyper, hg.SqrtCheckpoint())
     assert exact[:3] == pytest.approx((1, 1, 1), abs=1e-12) and exact.slope == pytest.approx(1, abs=1e-6)
-    short = hg.check(problem, hyper, hg.DrMAD())
+    short = hg.gradcheck(problem, hyper, hg.DrMAD())
     truth, found = (flat(hypergradient(problem, hyper, method).grad) for method in (hg.Stored(), hg.DrMAD()))
     assert short.cosine == pytest.approx(float(torch.nn.functional.cosine_similarity(truth, found, dim=0)))
     assert short.norm_ratio == pytest.approx(float(found.norm() / truth.norm()))

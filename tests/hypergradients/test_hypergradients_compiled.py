@@ -74,7 +74,7 @@ def test_batches_of_changing_shape_are_each_looked_at():
 
 def test_training_and_learning_compiled():
     problem, hyper = make()
-    eager, compiled = (hg.train(problem, hyper, backend=name) for name in ("eager", "compiled"))
+    eager, compiled = (hg.trained(problem, hyper, backend=name) for name in ("eager", "compiled"))
     assert torch.allclose(eager[0]["w"], compiled[0]["w"], atol=1e-12) and eager[1] == pytest.approx(compiled[1])
     plans = [hg.MetaPlan(3, 0.1, backend=name) for name in ("eager", "compiled")]
     one, other = (hg.meta_optimize(lambda at: problem, hyper, hg.Stored(), plan) for plan in plans)

@@ -41,7 +41,7 @@ def test_a_film_holds_the_start_every_step_and_the_end():
     problem, hyper = stacked()
     film = films.film(problem, hyper)
     assert len(film) == STEPS + 1 and torch.equal(film[0]["w"], problem.weights["w"])
-    assert torch.equal(film[-1]["w"], hg.train(problem, hyper)[0]["w"])
+    assert torch.equal(film[-1]["w"], hg.trained(problem, hyper)[0]["w"])
     w, v = problem.weights["w"], 0.0  # by hand
     for step, place in enumerate(film[:-1]):
         assert torch.allclose(place["w"], w)

@@ -95,7 +95,7 @@ def test_the_judge_is_noted_and_never_learnt_from():
     plan = MetaPlan(3, 0.1)
     quiet, loud = (meta_optimize(lambda at: problem, hyper, hg.Stored(), plan, judge=j) for j in (None, shouting))
     assert same(quiet.history, loud.history) and torch.equal(quiet.valid_loss, loud.valid_loss)
-    truth = [shouting(hg.train(problem, {k: v[at] for k, v in loud.history.items()})[0]) for at in range(3)]
+    truth = [shouting(hg.trained(problem, {k: v[at] for k, v in loud.history.items()})[0]) for at in range(3)]
     assert loud.judged.tolist() == pytest.approx(truth)
 
 
@@ -104,7 +104,7 @@ def test_each_meta_step_asks_for_its_own_problem():
     learnt = meta_optimize(lambda at: asked.append(at) or problems[at], make()[1], hg.Stored(), MetaPlan(3, 0.1))
     assert asked == [0, 1, 2]
     second = {k: v[1] for k, v in learnt.history.items()}
-    assert learnt.valid_loss[1] == pytest.approx(hg.train(problems[1], second)[1])
+    assert learnt.valid_loss[1] == pytest.approx(hg.trained(problems[1], second)[1])
 
 
 def test_a_finished_run_is_read_and_a_longer_one_carried_on(tmp_path):
@@ -162,14 +162,14 @@ def test_training_that_diverges_names_the_step_and_the_remedy():
         with pytest.raises(FloatingPointError, match="weights must stay finite, got others after step 73: lower"):
             hypergradient(failing(problem, 73, math.nan), hyper, method)
     with pytest.raises(FloatingPointError, match="after step 0"):
-        hg.train(failing(problem, 0, math.nan), hyper)
+        hg.trained(failing(problem, 0, math.nan), hyper)
 
 
 def test_an_adjoint_that_grows_names_the_step_and_the_remedy():
     problem, hyper = make(num_steps=130)
     norms = hypergradient(problem, hyper, hg.Stored(), limit=math.inf).adjoint_norms
     start = float(flat(dict(enumerate(torch.autograd.grad(
-        problem.valid_loss(w := {k: v.requires_grad_() for k, v in hg.train(problem, hyper)[0].items()}),
+        problem.valid_loss(w := {k: v.requires_grad_() for k, v in hg.trained(problem, hyper)[0].items()}),
         list(w.values()))))).norm())  # fmt: skip
     limit = float(norms[:80].max()) / start * (1 - 1e-9)
     first = int((norms > limit * start).nonzero()[0])
@@ -219,7 +219,7 @@ def test_the_bar_counts_meta_steps(capfd):
 
 def test_learning_goes_downhill_at_every_step():
     problem, logs, _ = quadratic(60)
-    before = hg.train(problem, logs)[1]
+    before = hg.trained(problem, logs)[1]
     learnt = meta_optimize(lambda at: problem, logs, hg.Stored(), MetaPlan(10, 0.1))
     assert (learnt.valid_loss.diff() < 0).all() and learnt.valid_loss[0] == pytest.approx(before)
 

@@ -85,7 +85,7 @@ def test_a_coefficient_may_be_used_at_the_last_step_only_and_training_needs_none
     later = replace(problem, train_loss=late, batches=lambda step: (step, problem.batches(step)))
     assert off(*(hypergradient(later, hyper, method) for method in (hg.Stored(), hg.Unrolled()))) < 1e-10
     bare = replace(problem, train_loss=lambda w, h, b: w["0.weight"].square().sum())
-    assert math.isfinite(hg.train(bare, hyper)[1])
+    assert math.isfinite(hg.trained(bare, hyper)[1])
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
@@ -183,9 +183,9 @@ def test_rates_and_momenta_that_fit_no_weight_are_refused():
 def test_check_shows_a_loss_that_hides_a_derivative_and_refuses_zero():
     problem, hyper = make()
     hidden = lambda w, h, b: problem.train_loss(w, h, b) * problem.train_loss(w, h, b).detach()  # noqa: E731
-    assert abs(hg.check(replace(problem, train_loss=hidden), hyper, hg.Stored()).slope - 1) > 1e-3
+    assert abs(hg.gradcheck(replace(problem, train_loss=hidden), hyper, hg.Stored()).slope - 1) > 1e-3
     with pytest.raises(ValueError, match="check: the exact hypergradient must not be zero"):
-        hg.check(replace(problem, lr=0.0), hyper, hg.Stored())
+        hg.gradcheck(replace(problem, lr=0.0), hyper, hg.Stored())
 
 
 def test_a_rate_so_large_that_training_diverges_is_a_try_like_others():
@@ -262,8 +262,8 @@ def test_calls_are_refused_by_name():
         (lambda: hypergradient(problem, hyper, stored, limit=0), "limit must be a number > 0, got 0"),
         (lambda: hypergradient(problem, hyper, stored, limit=math.nan), "limit must be a number > 0, got nan"),
         (lambda: hypergradient(problem, hyper, hg.Knots(99)), "Knots: count must be at most the problem's num"),
-        (lambda: hg.train(problem, {}), "hypergradient: hyper must map names to tensors, got {}"),
-        (lambda: hg.check(problem, hyper, stored, step=0), "check: step must be > 0, got 0"),
+        (lambda: hg.trained(problem, {}), "hypergradient: hyper must map names to tensors, got {}"),
+        (lambda: hg.gradcheck(problem, hyper, stored, step=0), "check: step must be > 0, got 0"),
         (lambda: hg.Stored(torch.int8), "Stored: dtype must be one of 'None', 'torch.bfloat16', .* got 'torch.int8'"),
         (lambda: hg.Truncated(0), "Truncated: num_steps must be an integer >= 1, got 0"),
         (lambda: hg.Knots(0), "Knots: count must be an integer >= 1, got 0"),

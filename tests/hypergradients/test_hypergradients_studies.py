@@ -104,8 +104,8 @@ def test_the_best_single_coefficient_is_that_of_the_lowest_mean(by):
 
 
 def test_the_grid_is_trained_once_for_both_judges(monkeypatch):
-    some, trained, train = study(), [], studies.train
-    monkeypatch.setattr(studies, "train", lambda *given, **named: trained.append(1) or train(*given, **named))
+    some, trained, train = study(), [], studies.trained
+    monkeypatch.setattr(studies, "trained", lambda *given, **named: trained.append(1) or train(*given, **named))
     for by in ("loss", "error"):
         studies.best_single(some, [-3.0, -1.0], by=by)
     assert len(trained) == 8

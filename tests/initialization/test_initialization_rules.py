@@ -342,3 +342,14 @@ def test_a_parametrization_that_has_no_inverse_is_refused():
     lstm = nn.utils.parametrize.register_parametrization(nn.LSTM(3, 5), "bias_ih_l0", Doubled())
     with pytest.raises(ValueError, match=r"forget_gate_: lstm must have its biases as .*got \['bias_ih_l0'\]"):
         starts.forget_gate_(lstm)
+
+
+def test_cosines_are_orthogonal_rows_of_length_root_two():
+    filled = rules.cosine_(torch.empty(5, 8, dtype=torch.float64))
+    torch.testing.assert_close(filled @ filled.T, 2 * torch.eye(5, dtype=torch.float64))
+    n = torch.arange(8, dtype=torch.float64)
+    torch.testing.assert_close(filled[3], torch.cos(math.pi / 8 * 3 * (n + 0.5)) * 2 / math.sqrt(8))
+    assert rules.cosine_(nn.Linear(8, 8).weight).dtype == torch.float32
+    for shape in ((9, 8), (4, 8, 3)):
+        with pytest.raises(ValueError, match=r"cosine_: weight must have shape \(outputs <= inputs, inputs\), got"):
+            rules.cosine_(torch.empty(shape))

@@ -62,7 +62,7 @@ def bowl(diagonal):
 def test_largest_and_trace_against_the_dense_hessian():
     x, y = problem()
     tops, vectors = sharpness.largest(stack(), x, y, loss=cross_entropy, num_steps=60, generator=seeded())
-    times = sharpness.product(stack(), x, y, loss=cross_entropy)
+    times = sharpness.hvp(stack(), x, y, loss=cross_entropy)
     estimate, error = sharpness.trace(stack(), x, y, loss=cross_entropy, num_products=200, generator=seeded())
     for i in range(3):
         dense, _, flat = hessian_of(stack(), i, x, y)
@@ -117,7 +117,7 @@ def test_rescaled_layers_compute_the_same_and_curve_otherwise():
 
 X, Y = problem()
 REFUSALS = {
-    "product: loss must bend": lambda: sharpness.product(stack(sizes=(4, 3)), X, Y, loss=lambda o, t: o.mean()),
+    "hvp: loss must bend": lambda: sharpness.hvp(stack(sizes=(4, 3)), X, Y, loss=lambda o, t: o.mean()),
     "largest: num_steps": lambda: sharpness.largest(stack(), X, Y, loss=cross_entropy, num_steps=1, generator=seeded()),
     "largest: the Hessian must be finite": lambda: sharpness.largest(
         stack(), X * math.inf, Y, loss=cross_entropy, generator=seeded()

@@ -15,7 +15,7 @@ from labsupport.show.text import rounded
 
 
 def draw(value):
-    fig, ax = plots.figure(size=(3, 2))
+    fig, ax = plots.subplots(size=(3, 2))
     plots.series(ax, range(3), {"a": [0, value, 1]}, xlabel="x", ylabel="y")
     return fig
 
@@ -184,7 +184,7 @@ def test_numbers_are_shown_as_they_are():
 
 
 def test_a_slider_s_texts_cannot_close_its_script_and_its_frames_are_taken_at_once():
-    fig, ax = plots.figure(size=(3, 2))
+    fig, ax = plots.subplots(size=(3, 2))
 
     def redraw(value):
         ax.clear()
@@ -197,7 +197,7 @@ def test_a_slider_s_texts_cannot_close_its_script_and_its_frames_are_taken_at_on
 
 
 def test_a_map_of_many_colours_keeps_the_rare_ones():
-    fig, ax = plots.figure(size=(5, 4))
+    fig, ax = plots.subplots(size=(5, 4))
     values = torch.randn(28, 28, generator=torch.Generator().manual_seed(0)).numpy()
     fig.colorbar(ax.imshow(values, cmap="viridis", vmin=-8, vmax=8), ax=ax)  # the ends occur in the bar alone
     shown = {color for _, color in Image.open(io.BytesIO(bundles.picture(fig))).convert("RGB").getcolors()}

@@ -58,7 +58,7 @@ def judged(draws, hyper, starts, shared=0):
     """Validation loss, test loss and test error, (seeds,) each, mean over starts and tasks."""
     (_, (_, valid, test)), found = draws, []
     for start in starts:
-        weights, _ = hypergradients.train(problem(draws, start, shared), hyper)
+        weights, _ = hypergradients.trained(problem(draws, start, shared), hyper)
         wrong = 100 * (ties.outputs(weights, test[0]).argmax(-1) != test[1]).float().mean((1, 2))
         found.append(torch.stack([ties.losses(weights, *valid).mean(1), ties.losses(weights, *test).mean(1), wrong]))
     return dict(zip(("valid", "test", "error"), torch.stack(found).mean(0), strict=True))

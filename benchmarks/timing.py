@@ -42,7 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
-NO_TOPICS = ("__init__", "__main__", "frame", "jax_population", "peers", "torch_population")
+NO_TOPICS = ("__init__", "__main__", "timing", "jax_population", "peers", "torch_population")
 
 
 class Bar(NamedTuple):
@@ -165,9 +165,9 @@ def cold(what: str, ours: str, peer: str, *, topic: str, peer_name: str = "peer"
 
 
 def _first_call(topic: str, expression: str) -> float:
-    code = (f"import torch; from benchmarks import frame; import benchmarks.{topic} as topic; "
+    code = (f"import torch; from benchmarks import timing; import benchmarks.{topic} as topic; "
             f"torch.set_num_threads({torch.get_num_threads()}); call = eval({expression!r}, vars(topic)); "
-            "print(frame.seconds(call))")  # fmt: skip
+            "print(timing.seconds(call))")  # fmt: skip
     with tempfile.TemporaryDirectory() as empty:
         env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": empty, "OMP_NUM_THREADS": str(torch.get_num_threads())}
         done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=HERE.parent, env=env,

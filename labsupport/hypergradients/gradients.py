@@ -15,7 +15,7 @@ from labsupport.hypergradients.problem import Hypergradient, Named, Problem, che
 from labsupport.hypergradients.runs import Run
 from labsupport.values import check_number
 
-__all__ = ["Check", "Method", "check", "hypergradient", "train"]
+__all__ = ["Gradcheck", "Method", "gradcheck", "hypergradient", "trained"]
 
 
 class Method(Protocol):
@@ -53,7 +53,7 @@ def hypergradient(
     return method.solve(run)
 
 
-class Check(NamedTuple):
+class Gradcheck(NamedTuple):
     """How a hypergradient compares with the exact one.
 
     Attributes:
@@ -72,7 +72,9 @@ class Check(NamedTuple):
     result: Hypergradient
 
 
-def check(problem: Problem, hyper: Named, method: Method, *, backend: str = "eager", step: float = 1e-5) -> Check:
+def gradcheck(
+    problem: Problem, hyper: Named, method: Method, *, backend: str = "eager", step: float = 1e-5
+) -> Gradcheck:
     """Compare a method with the exact hypergradient and that with finite differences; four trainings.
 
     Args:
@@ -82,22 +84,22 @@ def check(problem: Problem, hyper: Named, method: Method, *, backend: str = "eag
         ValueError: as `hypergradient`; step is not above 0; the exact hypergradient is zero.
         FloatingPointError: weights stop being finite in one of the trainings, or the validation loss is not.
     """
-    if check_number("check", "step", step, low=0.0) == 0:
-        raise ValueError(f"check: step must be > 0, got {step!r}")
+    if check_number("gradcheck", "step", step, low=0.0) == 0:
+        raise ValueError(f"gradcheck: step must be > 0, got {step!r}")
     ours = hypergradient(problem, hyper, method, backend=backend, limit=math.inf)
     exact = hypergradient(problem, hyper, Stored(), limit=math.inf)
     one, other = (torch.cat([value.flatten().double() for value in each.grad.values()]) for each in (ours, exact))
     if other.norm() == 0:
-        raise ValueError("check: the exact hypergradient must not be zero, because nothing compares with it, got 0")
+        raise ValueError("gradcheck: the exact hypergradient must not be zero, because nothing compares with it, got 0")
     ahead = {name: value / float(other.norm()) for name, value in exact.grad.items()}
     ends = [{name: hyper[name] + side * step * ahead[name] for name in hyper} for side in (1, -1)]
-    measured = (train(problem, ends[0])[1] - train(problem, ends[1])[1]) / (2 * step)
+    measured = (trained(problem, ends[0])[1] - trained(problem, ends[1])[1]) / (2 * step)
     cosine = torch.dot(one, other) / (one.norm() * other.norm())
     same = (one.sign() == other.sign()).double().mean()
-    return Check(float(cosine), float(one.norm() / other.norm()), float(same), measured / float(other.norm()), ours)
+    return Gradcheck(float(cosine), float(one.norm() / other.norm()), float(same), measured / float(other.norm()), ours)
 
 
-def train(problem: Problem, hyper: Named, *, backend: str = "eager") -> tuple[Named, float]:
+def trained(problem: Problem, hyper: Named, *, backend: str = "eager") -> tuple[Named, float]:
     """Train only: the weights at the end, and the validation loss.
 
     Raises:
