@@ -6,7 +6,7 @@
     python course.py run       execute pages and store their outputs  PAGE=<topic>/<page>, all without it
     python course.py derive    make every derived file again
     python course.py table     make evidence too long for a page      NAME=<topic>/<name>  JOBS=<n>  CHECK=1
-    python course.py bench     time us beside the peers               TOPIC=<topic>  QUICK=1
+    python course.py bench     time us beside the peers               TOPIC=<topic>|all  QUICK=1
     python course.py browser   drive the site and JupyterLab in a real Chromium   TOPIC=<topic>
     python course.py lock      resolve constraints.txt again          --keep: only what is missing
 
