@@ -219,6 +219,14 @@ def test_conjugate_gradient_is_the_closed_form_after_as_many_products_as_weights
     assert hypergradient(problem, logs, hg.ConjugateGradient(50)).num_products <= 8  # the residual is down to rounding
 
 
+def test_conjugate_gradient_asks_for_the_last_batch_alone():
+    problem, logs, _ = quadratic(20)
+    asked = []
+    hypergradient(replace(problem, batches=asked.append), logs, hg.ConjugateGradient(3))
+    after = asked[len(asked) - 4 :]  # three products with H, one with the mixed term
+    assert set(after) == {19} and max(asked) == 19
+
+
 def test_conjugate_gradient_takes_neither_rates_nor_saddles():
     with pytest.raises(ValueError, match="ConjugateGradient: lr and momentum must be numbers, got a function"):
         hypergradient(*learnt(), hg.ConjugateGradient(3))

@@ -281,6 +281,9 @@ REFUSALS = {
     "delta_orthogonal_: weight must have at least as many": lambda: rules.delta_orthogonal_(
         torch.empty(2, 3, 3), generator=G
     ),
+    "delta_orthogonal_: weight must have at least as many output as input": lambda: rules.delta_orthogonal_(
+        torch.empty(2, 3, 1), generator=G
+    ),
     "constant_: value must be a finite number": lambda: rules.constant_(W, value=math.nan),
     "apply_: module must hold a linear": lambda: starts.apply_(nn.ReLU(), rules.he_normal_, generator=G),
     "apply_: module must be a torch.nn.Module": lambda: starts.apply_(W, rules.he_normal_, generator=G),

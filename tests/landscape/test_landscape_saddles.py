@@ -31,6 +31,13 @@ def test_inertia_counts_signs_in_any_basis(eigenvalues, seed):
     assert signs == (sum(v < 0 for v in eigenvalues), eigenvalues.count(0.0), sum(v > 0 for v in eigenvalues))
 
 
+def test_what_is_small_beside_the_largest_counts_as_zero():
+    for size in (1e-3, 1.0, 1e3):
+        matrix = size * rotated([100.0, 0.05, -5.0], 0)
+        assert saddles.inertia(matrix, tolerance=1e-3) == (1, 1, 1)
+        assert saddles.inertia(matrix, tolerance=1e-4) == (1, 0, 2)
+
+
 def test_kinds():
     assert saddles.kind(saddles.Inertia(1, 0, 1)) == "strict saddle"
     assert saddles.kind(saddles.Inertia(1, 1, 0)) == "strict saddle"
@@ -183,6 +190,10 @@ REFUSALS = {
     ),
     "losses: x, y must be": lambda: plateaus.losses(
         torch.zeros(3), torch.zeros(3), num_layers=1, scale=1, replicas=1, lr=1, num_steps=1, generator=seeded()
+    ),
+    "losses: x, y must be (examples, inputs), (examples,), got": lambda: plateaus.losses(
+        torch.zeros(0, 2), torch.zeros(0).long(), num_layers=1, scale=1, replicas=1, lr=1, num_steps=1,
+        generator=seeded(),
     ),
     "losses: scale must be > 0": lambda: plateaus.losses(
         torch.zeros(3, 2),
