@@ -191,7 +191,7 @@ REFUSALS = {
     "losses: x, y must be": lambda: plateaus.losses(
         torch.zeros(3), torch.zeros(3), num_layers=1, scale=1, replicas=1, lr=1, num_steps=1, generator=seeded()
     ),
-    "losses: x, y must be (examples, inputs), (examples,), got": lambda: plateaus.losses(
+    "losses: x, y must be .*got torch.float32 .0, 2.": lambda: plateaus.losses(
         torch.zeros(0, 2), torch.zeros(0).long(), num_layers=1, scale=1, replicas=1, lr=1, num_steps=1,
         generator=seeded(),
     ),
