@@ -10,6 +10,7 @@ from book import pages
 
 __all__ = ["bench_text", "derived", "results"]
 
+TIED = "\N{NO-BREAK SPACE}"  # between a number and its unit, which a narrow cell would part
 INTRO = """\
 Each row sets the course's code beside the strongest peer that a user would pick. Both run in one process, warm and in
 turn, unless a row speaks of a first call. Times, ratios and sizes are medians over several rounds. A ratio of 2 means
@@ -18,7 +19,7 @@ is there for comparison. Missed rows stay.
 
 `make bench TOPIC=all` runs all of them on your machine, and `make derive` adds its rows here.
 """
-MARKS = {True: " ✓", False: " ✗", None: ""}
+MARKS = {True: f"{TIED}✓", False: f"{TIED}✗", None: ""}
 
 
 def results(root: Path = pages.ROOT) -> dict[str, list[dict]]:
@@ -88,16 +89,16 @@ def _number(quartiles: list[float] | None, unit: str) -> str:
 
 def _said(value: float, unit: str) -> str:
     short = f"{value:.3g}" if value < 1000 or value >= 1e6 else f"{value:,.0f}"
-    return f"{short}{unit}" if unit == "×" else f"{short} {unit}".rstrip()
+    return f"{short}{unit}" if unit == "×" else f"{short}{TIED}{unit}".rstrip()
 
 
 def _bar(row: dict) -> str:
     if row["bar"] is None:
         return "–"
     sign = "≥" if row["better"] == "higher" else "≤"
-    return f"{sign} {_said(row['bar'], '×' if row['ratio'] else row['unit'])}{MARKS[row['met']]}"
+    return f"{sign}{TIED}{_said(row['bar'], '×' if row['ratio'] else row['unit'])}{MARKS[row['met']]}"
 
 
 def _cell(text: object) -> str:
     """Text as itself in a cell of a table."""
-    return re.sub(r"([\\`*_\[\]<>|$])", r"\\\1", " ".join(str(text).split()))
+    return re.sub(r"([\\`*_\[\]<>|$])", r"\\\1", re.sub(r"[ \n\t]+", " ", str(text)).strip(" "))
