@@ -39,3 +39,11 @@ def test_a_broken_contract_is_seen(tmp_path, says):
         text.write(f"\n{line}\n")
     code, said = linted(tmp_path)
     assert code == 1 and (says if says.endswith("BROKEN") else "newroom") in said, said
+
+
+def test_torch_s_compiler_is_imported_by_who_compiles():
+    """It takes most of a second, in every notebook."""
+    rooms = "checks, data, experiments, hypergradients, landscape, optimizers, plots, population, schedules, show"
+    code = f"import sys; from labsupport import {rooms}; print('torch._dynamo' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
 from torch.utils._pytree import keystr, tree_flatten_with_path, tree_leaves
 
 from labsupport.hypergradients.problem import Named, Problem, momentum_at, rates_at
 from labsupport.hypergradients.steps import Adjoints, backend_for, steps_of
 from labsupport.optimizers.rule import zeros
-from labsupport.population.compiling import unguarded
+from labsupport.population.compiling import refusals, unguarded
 
 __all__ = ["Run"]
 
@@ -97,7 +96,7 @@ class Run:
             rest = Adjoints(zeros(after.weights), after.weights, zeros(after.hyper)), *others
         try:
             found = getattr(self._steps, name)(weights, self.hyper, batch, *rest)
-        except (TorchDynamoException, FailOnRecompileLimitHit) as problem:
+        except refusals() as problem:
             _leave_forward_mode()
             why = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0]}"
             raise ValueError(f"hypergradient: backend must be 'eager' for this train_loss, got {why}") from problem

@@ -27,6 +27,7 @@ __all__ = [
     "compiler",
     "give_up",
     "given_up",
+    "refusals",
     "unguarded",
 ]
 
@@ -35,6 +36,16 @@ ONE_AT_A_TIME = threading.RLock()
 """Torch's compiler has one stance for all threads."""
 REFUSED = "torch.compile refuses the step"
 _GIVEN_UP: WeakSet = WeakSet()  # what torch.compile refused once
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """What torch.compile raises at a function that it does not take whole, for `except`.
+
+    Torch's compiler takes most of a second to import, and only who compiles should pay that.
+    """
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
+
+    return TorchDynamoException, FailOnRecompileLimitHit
 
 
 @cache

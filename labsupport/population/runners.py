@@ -10,7 +10,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import TorchDynamoException
 from torch.utils._pytree import tree_leaves, tree_map
 
 from labsupport import counters
@@ -106,7 +105,7 @@ class Runner:
         """A step, and what to do where torch cannot compile or batch it."""
         try:
             return self.step(self.step.begin(_trained(slab)), batch)
-        except TorchDynamoException as problem:
+        except compiling.refusals() as problem:
             if self.plan.backend == "auto":
                 return self._eagerly(slab, batch, _line(problem))
             rule, what = "network and loss must be such as torch.compile takes whole (else: backend='eager')", problem
