@@ -171,6 +171,7 @@ def test_networks_of_tasks_say_and_lose_what_each_alone_does(shared):
     nets, weights, _, (x, y) = tied(shared)
     assert [w.shape[1] for w in weights.values()] == [1 if shared else 3] * 2 + [3, 3]
     assert torch.equal(ties.copied(nets, 3)["2.weight"][1, 2], nets["2.weight"][1])
+    assert {value.shape[1] for value in ties.copied(nets, 3).values()} == {3}
     for draw in range(2):
         for task in range(3):
             one, bias, two, last = (w[draw, min(task, w.shape[1] - 1)] for w in weights.values())

@@ -119,6 +119,9 @@ REFUSALS = {
         "p", "q", ["a", "b"], reveals="abc"
     ),
     "predict: reveals must be regular expressions, got '('": lambda: show.predict("p", "q", ["a", "b"], reveals=["("]),
+    "predict: interval must be (low, high) with low < high, got (0, 1, 2) for 'a'": lambda: show.predict(
+        "p", "q", {"a": (0, 1, 2), "b": (3, 4)}
+    ),
     "predict: interval must be (low, high) with low < high, got (1, 1) for 'a'": lambda: show.predict(
         "p", "q", {"a": (1, 1), "b": (2, 3)}
     ),
