@@ -320,3 +320,11 @@ def test_escape_time_of_a_nearly_flat_direction(momentum):
 def test_losses_run_under_no_grad():
     with torch.no_grad():
         assert lost(torch.arange(3), num_steps=2).isfinite().all()
+
+
+def test_who_starts_beyond_has_taken_no_step():
+    starts = torch.tensor([[3.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    steps = saddles.first_passage(
+        lambda points: -points, starts, lambda points: points[:, 0] > 2, saddles.Descent(0.5), max_steps=9
+    )
+    assert steps.tolist() == [0, 2, math.inf]
