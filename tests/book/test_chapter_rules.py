@@ -359,6 +359,15 @@ def test_a_broken_rule_is_seen(book, name, says, apply):
     )
 
 
+def test_a_test_in_any_folder_may_name_an_equation(book):
+    retype(FIRST, "  # eq. (1)", "")(book)
+    assert RULES["equations_are_evaluated"](book)
+    folder = book.root / "tests/t"
+    folder.mkdir(parents=True)
+    (folder / "test_slopes.py").write_text("# eq-first-slope, against a closed form\n", encoding="utf-8")
+    assert RULES["equations_are_evaluated"](book) == []
+
+
 def test_every_rule_is_broken_and_documented():
     assert {name for name, _, _ in BREAKS} == set(RULES)
     assert all(rule.__doc__ for rule in RULES.values())

@@ -100,7 +100,7 @@ def equations_are_built(book: Book) -> list[str]:
 
 def equations_are_evaluated(book: Book) -> list[str]:
     """Each numbered equation is computed in a line marked `# eq. (n)`, or a test names its label, like `eq-slope`."""
-    tests = "\n".join(path.read_text(encoding="utf-8") for path in sorted(book.root.glob("tests/test_*.py")))
+    tests = "\n".join(path.read_text(encoding="utf-8") for path in sorted(book.root.glob("tests/**/test_*.py")))
     found = []
     for page in book.lessons:
         marked = {int(number) for cell in page.code for number in CODE_EQUATION.findall(cell.source)}
