@@ -19,12 +19,11 @@ from xml.etree import ElementTree
 
 from book.pages import ROOT
 
-__all__ = ["browser", "main", "site", "test"]
+__all__ = ["browser", "main", "site", "sphinx", "test"]
 
 SITE = ROOT / "_site"
 PAGE_SECONDS, CHAPTER_SECONDS = 30, 60  # what takes longer is marked in the tables of times
 TWO = ("-n2", "--dist=loadfile")
-SPHINX = ("-m", "sphinx", "-c", "book", "-W", "-n", "--keep-going", "-q", "-d", "_build/doctrees")
 NBVAL = (
     "-q", "-o", "addopts=", "-o", "filterwarnings=default", "-p", "no:cacheprovider", "--nbval-lax",
     "--nbval-current-env", "--nbval-cell-timeout=300", "--nbval-sanitize-with", "tests/nbval.cfg",
@@ -36,12 +35,19 @@ def python(*arguments: str, **env: str) -> int:
     return subprocess.run([sys.executable, *arguments], cwd=ROOT, env={**os.environ, **env}).returncode
 
 
+def sphinx(builder: str, target: Path, doctrees: Path) -> list[str]:
+    """Arguments of Python that build the site: warnings are errors, and no page is executed, but shown as stored."""
+    strict = ["-W", "-n", "--keep-going", "-q", "-D", "nb_execution_mode=off"]
+    return ["-m", "sphinx", "-c", "book", *strict, "-b", builder, "-d", str(doctrees), ".", str(target)]
+
+
 def site(builder: str = "html") -> int:
-    """Builds the site into _site: warnings are errors, and no page is executed, since its stored outputs are shown."""
+    """Builds the site into _site, or with the builder "dummy" only parses it."""
     if builder == "html":
         shutil.rmtree(SITE, ignore_errors=True)  # a page that is gone would stay
-    target = str(SITE) if builder == "html" else "_build/parsed"
-    return python(*SPHINX, "-b", builder, "-D", "nb_execution_mode=off", ".", target, SOURCE_DATE_EPOCH="0")
+    built = ROOT / "_build"
+    target = SITE if builder == "html" else built / "parsed"
+    return python(*sphinx(builder, target, built / "doctrees"), SOURCE_DATE_EPOCH="0")
 
 
 def test(topic: str | None) -> int:
@@ -51,15 +57,16 @@ def test(topic: str | None) -> int:
         rooms = [path for path in (f"tests/{topic}", f"tests/test_{topic}.py") if (ROOT / path).exists()]
         tests = [*rooms, "tests/checks", "tests/test_devices.py", "tests/book/test_chapters.py"]
         tests += ["-k", f"{topic} or test_the_book_keeps_its_rules"]
-    times: dict[str, dict[str, float]] = {}
+    test_times: dict[str, float] = {}
+    page_times: dict[str, float] = {}
     stages = {
         "ruff": lambda: python("-m", "ruff", "check", "."),
         "site": lambda: site("dummy" if topic else "html"),
-        "tests": lambda: _pytest(*tests, *TWO, times=times.setdefault("tests", {}), **({} if topic else _built())),
-        "pages": lambda: _pages(notebooks, times.setdefault("pages", {})),
+        "tests": lambda: _pytest(*tests, *TWO, times=test_times, **({} if topic else _built())),
+        "pages": lambda: _pages(notebooks, page_times),
     }
     failed = [name for name, stage in stages.items() if _stage(name, stage)]
-    _print_times(times["tests"], times["pages"])
+    _print_times(test_times, page_times)
     said = f"FAILED: {', '.join(failed)}" if failed else f"All stages passed: {', '.join(stages)}"
     print(f"\n{said}", flush=True)
     return int(bool(failed))

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import yaml
 
+from book import proof
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -18,10 +20,8 @@ def build_site(folder: Path) -> Path:
     if built := os.environ.get("SITE"):
         return Path(built)
     site = folder / "site"
-    options = ["-c", "book", "-W", "-n", "--keep-going", "-q", "-b", "html", "-d", str(folder / "doctrees")]
-    done = subprocess.run(
-        [sys.executable, "-m", "sphinx", *options, ".", str(site)], cwd=ROOT, capture_output=True, text=True
-    )
+    command = [sys.executable, *proof.sphinx("html", site, folder / "doctrees")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise AssertionError(f"the site does not build:\n{done.stdout}{done.stderr}")
     return site

@@ -238,7 +238,7 @@ def _write(where: str, layer: nn.Module, name: str, rule: Rule, generator: torch
     filled = rule(getattr(layer, name).detach().clone(), generator=generator)
     try:
         setattr(layer, name, filled)
-    except (NotImplementedError, RuntimeError) as error:
+    except RuntimeError as error:
         how = layer.parametrizations[name]
         raise ValueError(f"{where}: {name} must be one that can be written, got it parametrized by {how}") from error
 

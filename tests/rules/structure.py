@@ -10,6 +10,8 @@ import sys
 from .model import Book
 
 MAX_MODULE, MAX_FUNCTION = 400, 40
+
+
 def modules_are_short(book: Book) -> list[str]:
     """A module has at most 400 lines."""
     sizes = [(name, len(text.splitlines())) for name, (text, _) in book.modules.items()]
