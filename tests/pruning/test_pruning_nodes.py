@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -102,8 +103,10 @@ def test_taylor_is_the_series_of_each_example_by_finite_differences(at):
     o = layer.activations
     first, second = torch.zeros_like(o), torch.zeros_like(o)
     for k in range(o.shape[-1]):
-        moved = [layer.tail((o + s * step * nn.functional.one_hot(torch.tensor(k), o.shape[-1])) @ layer.weight.mT)
-                 for s in (-1, 0, 1)]  # fmt: skip
+        moved = [
+            layer.tail(replace(layer, activations=o + s * step * torch.eye(o.shape[-1], dtype=DTYPE)[k]).sums)
+            for s in (-1, 0, 1)
+        ]
         first[..., k] = (moved[2] - moved[0]) / (2 * step)
         second[..., k] = (moved[2] - 2 * moved[1] + moved[0]) / step**2
     assert torch.allclose(nodes.taylor(layer, order=1), (-o * first).mean(-2), atol=1e-8)
@@ -114,7 +117,7 @@ def test_taylor_of_second_order_is_exact_for_a_squared_error_of_sums():
     state, (x, _) = stack(2, sizes=(4, 6, 3)), problem()
     goal = dimension(20, 3)
     layer = nodes.layer(nodes.network(state), x, goal, at=0, loss=lambda out, y: (out - y).square().sum(-1))
-    here = layer.tail(layer.activations @ layer.weight.mT).mean(-1, keepdim=True)
+    here = layer.tail(layer.sums).mean(-1, keepdim=True)
     assert torch.allclose(nodes.taylor(layer), nodes.ablation_losses(layer) - here, atol=1e-12)
 
 
@@ -236,7 +239,7 @@ def test_alike_units_go_one_after_another_and_none_twice():
 NET = nodes.network(stack(2))
 X, Y = problem()
 A, W = dimension(30, 6), dimension(4, 6)
-LAYER = nodes.Layer(A, W, lambda s: s.sum(-1))
+LAYER = nodes.Layer(A, W, W[:, 0], lambda s: s.sum(-1))
 EVERYONE = torch.ones(5, dtype=torch.bool)
 NAN = lambda value: torch.full_like(value, math.nan)  # noqa: E731
 
@@ -258,9 +261,9 @@ NAN = lambda value: torch.full_like(value, math.nan)  # noqa: E731
         (lambda: nodes.outputs(NET, X[:, :3]), "outputs: x must be (…, n, 4), got (20, 3)"),
         (lambda: nodes.outputs(NET, X, torch.ones(2, 4, dtype=torch.bool)), "outputs: kept must be booleans (…, 11)"),
         (lambda: nodes.layer(NET, X, Y, at=2), "layer: at must be below the number of hidden layers, 2, got 2"),
-        (lambda: nodes.Layer(A, W[:, :5], LAYER.tail), "Layer: activations must be (…, n, units) and weight"),
+        (lambda: nodes.Layer(A, W[:, :5], LAYER.bias, LAYER.tail), "Layer: it must have activations (…, n, units), weight"),
         (lambda: nodes.ablation_losses(LAYER, at_once=0), "ablation_losses: at_once must be an integer >= 1, got 0"),
-        (lambda: nodes.ablation_losses(nodes.Layer(A, W, torch.sum)), "a loss for each example, (6, 30), got ()"),
+        (lambda: nodes.ablation_losses(nodes.Layer(A, W, LAYER.bias, torch.sum)), "a loss for each example, (6, 30), got ()"),
         (lambda: nodes.taylor(LAYER, order=3), "taylor: order must be one of 1, 2, got 3"),
         (lambda: nodes.onorm(NAN(W)), "onorm: weight must be finite, got NaN"),
         (lambda: nodes.onorm(W[0]), "onorm: weight must be a tensor (…, rows, units), got (6,)"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax
+from torch.nn.functional import cross_entropy
 
 from labsupport.models import ACTIVATIONS
 from labsupport.population import State
@@ -46,19 +46,28 @@ class Layer:
     Attributes:
         activations: (…, n, units), what its units put out.
         weight: (…, out, units), their outgoing weights.
-        tail: sums (…, n, out) = activations @ weight.mT -> the loss of each example (…, n); biases and all later layers
-            are in it. It takes more leading dimensions, in front of the members'.
+        bias: (…, out), of the next layer.
+        tail: sums (…, n, out) = activations @ weight.mT + bias -> the loss of each example (…, n). It takes more
+            leading dimensions, in front of the members'.
     """
 
     activations: Tensor
     weight: Tensor
+    bias: Tensor
     tail: Callable[[Tensor], Tensor]
 
     def __post_init__(self) -> None:
-        shapes = tuple(self.activations.shape), tuple(self.weight.shape)
-        fits = min(map(len, shapes)) >= 2 and shapes[0][:-2] == shapes[1][:-2] and shapes[0][-1] == shapes[1][-1]
-        if not fits or not self.activations.numel():
-            raise ValueError(f"Layer: activations must be (…, n, units) and weight (…, out, units), got {shapes}")
+        shapes = tuple(self.activations.shape), tuple(self.weight.shape), tuple(self.bias.shape)
+        fits = min(map(len, shapes[:2])) >= 2 and shapes[0][:-2] == shapes[1][:-2] and shapes[0][-1] == shapes[1][-1]
+        if not fits or shapes[2] != shapes[1][:-1] or not self.activations.numel():
+            rule = "activations (…, n, units), weight (…, out, units) and bias (…, out)"
+            raise ValueError(f"Layer: it must have {rule}, got {shapes}")
+
+    @property
+    def sums(self) -> Tensor:
+        """What the next layer gets from all units, (…, n, out)."""
+        # examples lie side by side in memory: what runs over them is then fast
+        return (self.weight @ self.activations.mT + self.bias[..., None]).mT
 
 
 def network(source: nn.Sequential | State) -> Network:
@@ -85,7 +94,7 @@ def network(source: nn.Sequential | State) -> Network:
 
 def losses(outputs: Tensor, y: Tensor) -> Tensor:
     """The cross-entropy of each example: outputs (…, n, classes) and classes (…, n) -> (…, n)."""
-    return -log_softmax(outputs, -1).gather(-1, y.expand(outputs.shape[:-1])[..., None])[..., 0]
+    return cross_entropy(outputs.movedim(-1, 1), y.expand(outputs.shape[:-1]), reduction="none")
 
 
 def outputs(net: Network, x: Tensor, kept: Tensor | None = None) -> Tensor:
@@ -120,27 +129,31 @@ def layer(net: Network, x: Tensor, y: Tensor, kept: Tensor | None = None, *, at:
     masks = _masks("layer", net, kept)
     activations = _run(net, x, masks, slice(0, at + 1))
     weight = net.weights[at + 1].expand(*activations.shape[:-2], -1, -1)
+    bias = net.biases[at + 1].expand(weight.shape[:-1])
 
     def tail(sums: Tensor) -> Tensor:
-        sums = sums + net.biases[at + 1][..., None, :]
         if at + 1 < len(net.functions):
-            sums = _run(net, _silenced(net.functions[at + 1](sums), masks[at + 1]), masks, slice(at + 2, None))
+            sums = _run(net, _silenced(net.functions[at + 1](sums).mT, masks[at + 1]).mT, masks, slice(at + 2, None))
         return loss(sums, y)
 
-    return Layer(activations, weight, tail)
+    return Layer(activations, weight, bias, tail)
 
 
 def _run(net: Network, h: Tensor, masks: list[Tensor | None], which: slice) -> Tensor:
-    """Through some of the linear layers and the functions after them; the last of all has none."""
+    """Through some of the linear layers and the functions after them; the last of all has none.
+
+    Examples lie side by side in memory, (…, units, n) seen from the other side: what runs over them is then fast.
+    """
+    h = h.mT
     for i in range(*which.indices(len(net.weights))):
-        h = h @ net.weights[i].mT + net.biases[i][..., None, :]
+        h = net.weights[i] @ h + net.biases[i][..., None]
         if i < len(net.functions):
             h = _silenced(net.functions[i](h), masks[i])
-    return h
+    return h.mT
 
 
 def _silenced(h: Tensor, mask: Tensor | None) -> Tensor:
-    return h if mask is None else torch.where(mask[..., None, :], h, 0.0)
+    return h if mask is None else torch.where(mask[..., None], h, 0.0)
 
 
 def _masks(where: str, net: Network, kept: Tensor | None) -> list[Tensor | None]:
