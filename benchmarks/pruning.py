@@ -34,53 +34,47 @@ def rows() -> Iterator[Row]:
 
 
 @barred({
-    "all ablations of a layer of 128, 64-128-64-10": at_least(10),
     "all ablations of a layer of 100, 64-100-10": at_least(10),
+    "all ablations of the layer of 64, 64-128-64-10": at_least(10),
 })  # fmt: skip
 def ablations() -> Iterator[Row]:
     """One pass beside a loop that silences a unit's outgoing weights in the network and runs it; 300 digits."""
     x, y = data.digits(generator=torch.Generator().manual_seed(0)).flat().train
-    for sizes in ([64, 128, 64, 10], [64, 100, 10]):
-        net = models.mlp(sizes, generator=torch.Generator().manual_seed(0))
-        ours, peer = one_pass(net, x[:300], y[:300]), loop(net, x[:300], y[:300])
+    for sizes, at, which in (([64, 100, 10], 0, "a layer of 100"), ([64, 128, 64, 10], 1, "the layer of 64"),
+                             ([64, 128, 64, 10], 0, "the layer of 128")):  # fmt: skip
+        net, what = models.mlp(sizes, generator=torch.Generator().manual_seed(0)), "-".join(map(str, sizes))
+        given = net, x[:300], y[:300], at
+        ours, peer, careful = one_pass(*given), loop(*given), short_loop(*given)
         torch.testing.assert_close(ours(), peer())
-        name = "-".join(map(str, sizes))
-        yield compare(f"all ablations of a layer of {sizes[1]}, {name}", ours, peer, peer_name="a loop over units")
-        bare = short_loop(net, x[:300], y[:300])
-        yield compare(f"as before, {name}, the loop begins behind the layer", ours, bare, peer_name="a loop over units")
+        name = f"all ablations of {which}, {what}"
+        yield compare(name, ours, peer, peer_name="a loop over units")
+        yield compare(f"{name}: the loop begins behind the layer", ours, careful, peer_name="a loop over units")
 
 
-def one_pass(net, x, y):
-    return lambda: nodes.ablation_losses(nodes.layer(nodes.network(net), x, y, at=0))
+def one_pass(net, x, y, at):
+    return lambda: nodes.ablation_losses(nodes.layer(nodes.network(net), x, y, at=at))
 
 
-def loop(net, x, y):
-    """As one would write it: a copy of the network, a column set to zero, a forward pass, the column put back."""
-    twin = copy.deepcopy(net)
-
-    @torch.no_grad()
-    def call():
-        found = []
-        for k in range(net[0].out_features):
-            twin[2].weight[:, k] = 0.0
-            found.append(cross_entropy(twin(x), y))
-            twin[2].weight[:, k] = net[2].weight[:, k]
-        return torch.stack(found)
-
-    return call
+def loop(net, x, y, at):
+    """As one would write it: a unit's outgoing weights set to zero, a forward pass, the weights put back."""
+    return in_turn(copy.deepcopy(net), net, lambda: x, at, y, slice(0, None))
 
 
-def short_loop(net, x, y):
+def short_loop(net, x, y, at):
     """As a careful author would: what comes before the layer is computed once."""
-    twin = copy.deepcopy(net)
+    return in_turn(copy.deepcopy(net), net, lambda: net[: 2 * at + 2](x), at, y, slice(2 * at + 2, None))
+
+
+def in_turn(twin, net, begin, at, y, part):
+    after = 2 * at + 2
 
     @torch.no_grad()
     def call():
-        found, h = [], net[:2](x)
-        for k in range(net[0].out_features):
-            twin[2].weight[:, k] = 0.0
-            found.append(cross_entropy(twin[2:](h), y))
-            twin[2].weight[:, k] = net[2].weight[:, k]
+        found, h = [], begin()
+        for k in range(net[after].in_features):
+            twin[after].weight[:, k] = 0.0
+            found.append(cross_entropy(twin[part](h), y))
+            twin[after].weight[:, k] = net[after].weight[:, k]
         return torch.stack(found)
 
     return call

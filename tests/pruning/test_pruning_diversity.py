@@ -81,9 +81,11 @@ def test_log_probabilities_of_free_size_sum_to_one():
     assert float(diversity.expected_size(six())) == pytest.approx(size, abs=1e-12)
 
 
-def test_dependent_units_have_no_probability():
+@pytest.mark.parametrize("alike", [1.0, 1 + 4.5e-16])
+def test_dependent_units_have_no_probability(alike):
+    """Also where rounding has made their determinant negative."""
     kernel = torch.eye(3, dtype=DTYPE)
-    kernel[0, 1] = kernel[1, 0] = 1
+    kernel[0, 1] = kernel[1, 0] = alike
     assert diversity.log_probability(kernel, [0, 1]) == -math.inf
     assert diversity.log_probability(kernel, [2, 1]) == pytest.approx(math.log(0.5))
 
