@@ -9,4 +9,4 @@ things, each in its own file. `edges` prunes single weights and repairs them, `a
 loses, `nodes` and `diversity` choose and merge whole units, `masks` hold zeros through training, `surgery` cuts.
 """
 
-__all__ = ["allocation", "diversity", "edges", "masks", "nodes", "setups", "surgery"]
+__all__ = ["allocation", "diversity", "edges", "masks", "nodes", "surgery"]
