@@ -5,15 +5,16 @@ examples: 1,000 or 200 for training, 597 for the test. All weights of a network 
 stay. A phase is 20 epochs.
 
 Case "tickets": ten times a network is trained for a phase, cut, and set back to its start, at sparsities that rise to
-the case's. The last mask is then trained for one phase more from four places, beside the dense network from its start:
-from its start, from the weights that it was cut from, from another draw, and from its start with the mask shuffled
-within each layer; momentum and order begin anew in all of them. Columns hold accuracies in % after each of `EPOCHS`,
-16 numbers each.
+the case's. The last mask is then trained from several places, beside the dense network from its start: from its start;
+from the weights that it was cut from; from another draw; from its start, with the mask shuffled within each layer. The
+last two once more with every weight over the root of the share of its layer that is left: these two, and what comes
+after epoch 20, were added when the others had been seen. Momentum and order begin anew in all. Columns hold accuracies
+in % after each of `EPOCHS`, 16 numbers each; `left` the share of each layer that is left, in %, 16 numbers each.
 
 Case "courses": eleven phases in a row, nothing set back, with a cut before each phase but the first, to the sparsities
-of `COURSES`; all of a case train for equally long. Column `<course>` holds accuracies at the end of each phase, `<course>
-cut` right after each cut, 16 numbers each; `shared` the share of the weights left by the ten rounds that one cut leaves too,
-early and late.
+of `COURSES`; all of a case train for equally long. Column `<course>` holds accuracies at the end of each phase,
+`<course> cut` right after each cut, 16 numbers each; `shared` the share of the weights left by the ten rounds that one
+cut leaves too, early and late.
 """
 
 from dataclasses import replace
@@ -27,7 +28,7 @@ from labsupport.pruning import edges, masks
 from labsupport.pruning.allocation import weights_of
 
 SIZES, LR, SEEDS = [64, 128, 64, 10], 0.1, range(16)
-EPOCHS = [0, 1, 2, 5, 10, 20]
+PHASE, EPOCHS = 20, [0, 1, 2, 5, 10, 20, 60]
 ROUNDS = 10
 COURSES = {
     1000: {
@@ -110,66 +111,86 @@ def joined(states):
     return population.start(states[0].module, params, optimizers.momentum(), {"lr": LR}, seeds=seeds)
 
 
+def densities(state):
+    """The share of each layer that is left, by the weights' plain names, (members,)."""
+    return {name: mask.float().mean((1, 2)) for name, mask in kept(state).items()}
+
+
+def rescaled(state):
+    """A start for the inputs that are left: every weight over the root of its layer's density."""
+    by, one = densities(state), torch.ones(len(state))
+    params = {
+        name: (value.mT / by.get(masks.name_of(name), one).sqrt().view(-1, *[1] * (value.ndim - 1))).mT
+        for name, value in state.params.items()
+    }
+    return replace(state, params=params)
+
+
 def ticket(seeds, sparsity, parts):
     """The networks at the end of the last phase, with the mask that they are cut to."""
     state = start = begin(seeds)
     for goal in edges.gradual(sparsity, num_rounds=ROUNDS):
-        weights = trained(with_masks(start, kept(state)), parts, EPOCHS[-1])
+        weights = trained(with_masks(start, kept(state)), parts, PHASE)
         state = cut(weights, [goal] * len(seeds))
     return state
 
 
-def retrained(found, parts):
-    """Accuracies by place to begin from, (epochs, seeds)."""
+def places(found):
+    """From where the mask of a ticket is trained, beside the dense network."""
     seeds, own = list(found.seeds), kept(found)
     start = begin(seeds)
-    places = {
+    another, other = with_masks(begin(seeds, draw=1000), own), with_masks(start, shuffled(own, seeds))
+    return {
         "dense": start,
         "its start": with_masks(start, own),
         "its weights": found,
-        "another start": with_masks(begin(seeds, draw=1000), own),
-        "shuffled mask": with_masks(start, shuffled(own, seeds)),
+        "another start": another,
+        "shuffled mask": other,
+        "another start, rescaled": rescaled(another),
+        "shuffled mask, rescaled": rescaled(other),
     }
-    state, course = joined(list(places.values())), []
-    for before, after in zip([0, *EPOCHS[:-1]], EPOCHS, strict=True):
-        state = trained(state, parts, after - before) if after else state
-        course.append(accuracy(state, parts).view(len(places), -1))
-    return dict(zip(places, torch.stack(course, 1), strict=True))
+
+
+def retrained(starts, parts, epochs):
+    """Accuracies after each of `epochs`, by place, (epochs, seeds)."""
+    state, course = joined(list(starts.values())), []
+    for before, after in zip([0, *epochs[:-1]], epochs, strict=True):
+        state = trained(state, parts, after - before) if after > before else state
+        course.append(accuracy(state, parts).view(len(starts), -1))
+    return dict(zip(starts, torch.stack(course, 1), strict=True))
 
 
 def followed(seeds, courses, parts):
     """The population after all phases, and accuracies at ends of phases and right after cuts, (…, members)."""
-    state = joined([begin(seeds)] * len(courses))
-    state = trained(state, parts, EPOCHS[-1])
+    state = trained(joined([begin(seeds)] * len(courses)), parts, PHASE)
     ends, cuts = [accuracy(state, parts)], []
     for goals in zip(*courses, strict=True):
         state = cut(state, [goal for goal in goals for _ in seeds])
         cuts.append(accuracy(state, parts))
-        state = trained(state, parts, EPOCHS[-1])
+        state = trained(state, parts, PHASE)
         ends.append(accuracy(state, parts))
     return state, torch.stack(ends), torch.stack(cuts)
 
 
-def shares(state, names, num_seeds):
-    """In %, of the weights that the ten rounds leave, those that the courses `names` leave too; (names, seeds)."""
-    flat = torch.cat([mask.flatten(1) for mask in kept(state).values()], 1).view(-1, num_seeds, sum(
-        mask[0].numel() for mask in kept(state).values()))  # fmt: skip
-    rounds = flat[1]
-    return torch.stack([100 * (flat[name] & rounds).sum(-1) / rounds.sum(-1) for name in names])
+def shared(state, other):
+    """Of the weights that are left in each member of one population, the share that is left in another, in %."""
+    one, two = (torch.cat([mask.flatten(1) for mask in kept(each).values()], 1) for each in (state, other))
+    return 100 * (one & two).sum(1) / one.sum(1)
 
 
 def run(case):
     parts = samples(case["examples"], SEEDS)
     if case["what"] == "tickets":
-        courses = retrained(ticket(SEEDS, case["sparsity"], parts), parts)
-        return {name: tables.rounded(each.flatten(), decimals=2) for name, each in courses.items()}
-    courses = COURSES[case["examples"]]
-    state, ends, cuts = followed(SEEDS, list(courses.values()), parts)
-    found = {}
-    for place, name in enumerate(courses):
-        members = slice(place * len(SEEDS), (place + 1) * len(SEEDS))
-        found[name] = tables.rounded(ends[:, members].flatten(), decimals=2)
-        found[f"{name} cut"] = tables.rounded(cuts[:, members].flatten(), decimals=2)
-    if case["examples"] == 1000:
-        found["shared"] = tables.rounded(shares(state, [2, 3], len(SEEDS)).flatten(), decimals=2)
-    return found
+        found = ticket(SEEDS, case["sparsity"], parts)
+        columns = retrained(places(found), parts, EPOCHS)
+        columns["left"] = 100 * torch.stack(list(densities(found).values()))
+    else:
+        courses = COURSES[case["examples"]]
+        state, ends, cuts = followed(SEEDS, list(courses.values()), parts)
+        of = {name: slice(place * len(SEEDS), (place + 1) * len(SEEDS)) for place, name in enumerate(courses)}
+        columns = {name: ends[:, members] for name, members in of.items()}
+        columns |= {f"{name} cut": cuts[:, members] for name, members in of.items()}
+        if "ten rounds" in of:
+            ten = state[of["ten rounds"]]
+            columns["shared"] = torch.stack([shared(ten, state[of[f"one cut, {when}"]]) for when in ("early", "late")])
+    return {name: tables.rounded(values.flatten(), decimals=2) for name, values in columns.items()}
