@@ -118,9 +118,9 @@ def densities(state):
 
 def rescaled(state):
     """A start for the inputs that are left: every weight over the root of its layer's density."""
-    by, one = densities(state), torch.ones(len(state))
+    by = {name: share.sqrt() for name, share in densities(state).items()}
     params = {
-        name: (value.mT / by.get(masks.name_of(name), one).sqrt().view(-1, *[1] * (value.ndim - 1))).mT
+        name: value / by[masks.name_of(name)].view(-1, 1, 1) if masks.name_of(name) in by else value
         for name, value in state.params.items()
     }
     return replace(state, params=params)

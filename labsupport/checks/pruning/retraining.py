@@ -43,10 +43,10 @@ def _trained_first(weight: Tensor, sparsities: Sequence[float], train: Train) ->
 
 def _trainings(generator: torch.Generator) -> dict[str, tuple]:
     def case(n: int) -> tuple:
-        weight, pull, factor = normal(generator, n), normal(generator, n), uniform(generator, 0.8, 1.2)
+        weight, pull, factor = normal(generator, n), normal(generator, n), uniform(generator, 4.0, 6.0)
 
         def train(weight: Tensor) -> Tensor:
-            return factor * torch.as_tensor(weight, dtype=torch.float64) + pull
+            return torch.cos(factor * torch.as_tensor(weight, dtype=torch.float64)) + pull
 
         return weight, [0.25, 0.5, 0.875], train
 
