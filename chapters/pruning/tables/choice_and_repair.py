@@ -3,6 +3,8 @@
 64-100-10 on 1,000 digits, 32 replicates, each with its own start, order, examples and draws of units (each the mean of
 8 draws); nothing is retrained. The kernel of the diverse choice is exp(−c d²/m) + 0.01 δ, d the distance of two units'
 activations on 500 training examples, m the median of d²; c is chosen by validation accuracy of eight other replicates.
+"by likeness" removes units one by one into those whose incoming weights are most like theirs; "absorbed" is its own
+repair, which needs no data.
 """
 
 from functools import cache, partial
@@ -71,8 +73,19 @@ def largest(scores, k):
     return scores.argsort(-1, descending=True)[None, :, :k]
 
 
+def by_likeness(runs, k):
+    """Who stays (1, members, k), and outgoing weights (members, 10, 100) after each removed unit was absorbed."""
+    net, weights, kept = nodes.network(runs.state), [], []
+    for into, bias, out in zip(net.weights[0], net.biases[0], net.weights[1]):
+        found = nodes.merge_alike(into, bias, out, num_steps=100 - k, activation="relu")
+        gone = torch.zeros(100, dtype=torch.bool).index_fill(0, found.pairs[:, 1], True)
+        weights.append(found.weight)
+        kept.append((~gone).nonzero()[:, 0])
+    return torch.stack(kept)[None], torch.stack(weights)
+
+
 def run(case):
-    k, found = case["kept"], {}
+    k = case["kept"]
     tuning, runs = trained(TUNING), trained(SEEDS)
     valid = [torch.stack([both(tuning, kept, "valid")[1] for kept in diverse(tuning, k, width, seeded(i))]).mean()
              for i, width in enumerate(WIDTHS)]  # fmt: skip
@@ -84,8 +97,10 @@ def run(case):
         "activation": largest(nodes.activation_norm(layer.activations), k),
         "outgoing weight": largest(nodes.onorm(layer.weight), k),
     }
+    choices["by likeness"], absorbed = by_likeness(runs, k)
     found = {"width": width, "valid": rounded(torch.stack(valid))}
     for name, draws in choices.items():
         alone, merged = (torch.stack(part).mean(0) for part in zip(*(both(runs, kept, "test") for kept in draws)))
         found |= {f"{name}, alone": rounded(alone), f"{name}, merged": rounded(merged)}
-    return found
+    (seen, y), everyone = layer_on(runs, "test"), torch.arange(100).expand(len(SEEDS), -1)
+    return found | {"by likeness, absorbed": rounded(accuracy(seen, y, everyone, absorbed))}
