@@ -103,4 +103,5 @@ def run(case):
         alone, merged = (torch.stack(part).mean(0) for part in zip(*(both(runs, kept, "test") for kept in draws)))
         found |= {f"{name}, alone": rounded(alone), f"{name}, merged": rounded(merged)}
     (seen, y), everyone = layer_on(runs, "test"), torch.arange(100).expand(len(SEEDS), -1)
+    found["whole"] = rounded(accuracy(seen, y, everyone, seen.weight))
     return found | {"by likeness, absorbed": rounded(accuracy(seen, y, everyone, absorbed))}
