@@ -19,8 +19,10 @@ from labsupport.pruning import diversity, nodes
 TUNING, SEEDS, DRAWS = range(8), range(100, 132), 8
 WIDTHS = (0.01, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 CASES = [{"kept": kept} for kept in (5, 10, 20, 40, 70)]
-CHECKED = [1, 2]
-TOLERANCE = {"merged": 0.02, "alone": 0.06, "valid": 0.02, "width": 10}
+CHECKED = CASES[1:3]
+CHOICES = ("at random", "diverse", "activation", "outgoing weight", "by likeness")
+TOLERANCE = {f"{choice}, merged": 0.02 for choice in CHOICES} | {f"{choice}, alone": 0.08 for choice in CHOICES}
+TOLERANCE |= {"valid": 0.02, "width": 10, "whole": 0.01, "by likeness, absorbed": 0.05}
 rounded = partial(tables.rounded, digits=4)
 
 

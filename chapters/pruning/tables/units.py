@@ -23,7 +23,7 @@ CASES += [{"hidden": "50-50", "rule": rule, "rank": rank, "chosen_on": "train"} 
 CASES += [{"hidden": width, "rule": "loss without it", "rank": "anew", "chosen_on": "train"}
           for width in ("25", "50", "200")]  # fmt: skip
 CASES += [{"hidden": "100", "rule": "loss without it", "rank": "anew", "chosen_on": "test"}]
-CHECKED = [0, 6]
+CHECKED = [CASES[0], CASES[6]]
 TOLERANCE = {"gone": 4, "accuracy": 0.05, "elsewhere": 0.05, "first": 0.1, "second": 0.1}
 RULES = {
     "loss without it": nodes.ablation_losses,
