@@ -50,9 +50,9 @@ def arrange(module: nn.Module) -> tuple[Way, ...]:
     """The ways of the layers of `trainable`'s copy of a network, in the order in which they run.
 
     A tree of `Sequential` is taken apart; what else it holds goes by hand if it is exactly one of torch's layers known
-    here, without hooks, and by vmap otherwise; of a parametrized one (`torch.nn.utils.parametrize`, such as a mask of its
-    weights) only the parametrization goes by vmap. A network with a forward of its own, or with layers or parameters used
-    twice, goes wholly by vmap.
+    here, without hooks, and by vmap otherwise. Of a parametrized one (`torch.nn.utils.parametrize`, a mask for example)
+    only the parametrization goes by vmap. A network with a forward of its own, or with layers or parameters used twice,
+    goes wholly by vmap.
     """
     why = _tied(module)
     return (_mapped("", module, why),) if why else tuple(_taken_apart("", module))
