@@ -1,10 +1,10 @@
 """Checks for the exercises: each tests properties of a reader's function and explains what is wrong."""
 
-from labsupport.checks import hypergradients, initialization, landscape, optimizers, schedules
+from labsupport.checks import hypergradients, initialization, landscape, optimizers, pruning, schedules
 from labsupport.checks.frame import Check, Report, collect, grade
 
 __all__ = [
-    "ALL", "Check", "Report", "grade", "hypergradients", "initialization", "landscape", "optimizers", "schedules",
+    "ALL", "Check", "Report", "grade", "hypergradients", "initialization", "landscape", "optimizers", "pruning", "schedules",
 ]  # fmt: skip
 
-ALL: dict[str, Check] = collect(landscape, initialization, optimizers, schedules, hypergradients)
+ALL: dict[str, Check] = collect(landscape, initialization, optimizers, schedules, hypergradients, pruning)
