@@ -4,7 +4,8 @@ from labsupport.checks import hypergradients, initialization, landscape, optimiz
 from labsupport.checks.frame import Check, Report, collect, grade
 
 __all__ = [
-    "ALL", "Check", "Report", "grade", "hypergradients", "initialization", "landscape", "optimizers", "pruning", "schedules",
+    "ALL", "Check", "Report", "grade", "hypergradients", "initialization", "landscape", "optimizers", "pruning",
+    "schedules",
 ]  # fmt: skip
 
 ALL: dict[str, Check] = collect(landscape, initialization, optimizers, schedules, hypergradients, pruning)
