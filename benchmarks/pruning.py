@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
+from benchmarks.pruning_cuts import edits, forwards, masked_populations
 from benchmarks.timing import Row, at_least, barred, compare, quick, unmeasured
 from labsupport import data, models
 from labsupport.pruning import diversity, nodes
@@ -29,6 +30,9 @@ def rows() -> Iterator[Row]:
     try:
         yield from ablations()
         yield from draws()
+        yield from edits()
+        yield from forwards()
+        yield from masked_populations()
     finally:
         torch.set_num_threads(threads)
 

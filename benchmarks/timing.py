@@ -42,7 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
-NO_TOPICS = ("__init__", "__main__", "timing", "jax_population", "peers", "torch_population")
+NO_TOPICS = ("__init__", "__main__", "timing", "jax_population", "peers", "torch_population", "pruning_cuts")
 
 
 class Bar(NamedTuple):

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn.modules import module as globally
+from torch.nn.utils import parametrize
 from torch.utils._pytree import tree_leaves, tree_map
 
 from labsupport.population.draws import Given
@@ -49,8 +50,9 @@ def arrange(module: nn.Module) -> tuple[Way, ...]:
     """The ways of the layers of `trainable`'s copy of a network, in the order in which they run.
 
     A tree of `Sequential` is taken apart; what else it holds goes by hand if it is exactly one of torch's layers known
-    here, without hooks, and by vmap otherwise. A network with a forward of its own, or with layers or parameters used
-    twice, goes wholly by vmap.
+    here, without hooks, and by vmap otherwise. Of a parametrized one (`torch.nn.utils.parametrize`, a mask for example)
+    only the parametrization goes by vmap. A network with a forward of its own, or with layers or parameters used twice,
+    goes wholly by vmap.
     """
     why = _tied(module)
     return (_mapped("", module, why),) if why else tuple(_taken_apart("", module))
@@ -78,7 +80,7 @@ def _alone(ways: Sequence[Way], layers: Sequence[nn.Module], values: Values, x: 
     for way, layer in zip(ways, layers, strict=True):
         before = {short: values[name].squeeze(0) for short, name in way.names if name in values}
         own = dict(before)
-        if way.why:
+        if way.why or parametrize.is_parametrized(layer):
             x = functional_call(layer, own, (x,))
         else:  # a copy that is nobody else's: its tensors are put in place, faster than by functional_call
             for short, value in own.items():
@@ -147,11 +149,13 @@ def _taken_apart(path: str, layer: nn.Module) -> list[Way]:
     if type(layer) is nn.Sequential and not why:
         inside = (_taken_apart(f"{path}.{name}" if path else name, child) for name, child in layer.named_children())
         return [way for ways in inside for way in ways]
-    if type(layer) not in KNOWN:
+    kind = parametrize.type_before_parametrizations(layer)
+    if kind not in KNOWN:
         return [_mapped(path, layer, why or ("a forward of its own" if path == "" else "not known by hand"))]
-    call, fits, _ = KNOWN[type(layer)]
+    call, fits, _ = KNOWN[kind]
     if why or not fits(layer):
         return [_mapped(path, layer, why or "options not known by hand")]
+    call = call if kind is type(layer) else _parametrized
     return [Way(path, type(layer).__name__, call, _names(path, layer))]
 
 
@@ -159,7 +163,7 @@ def _changed(layer: nn.Module) -> str:
     """Why a layer is not what its class says."""
     if any(getattr(layer, kind) for kind in HOOKS):
         return "hooks"
-    _, _, original = KNOWN.get(type(layer), (None, None, type(layer).forward))
+    _, _, original = KNOWN.get(parametrize.type_before_parametrizations(layer), (None, None, type(layer).forward))
     return "a forward of its own" if "forward" in vars(layer) or type(layer).forward is not original else ""
 
 
@@ -184,6 +188,27 @@ def _as_it_stands(layer: nn.Module, own: Values, x: Tensor) -> Tensor:
     said, moved = over_members(one, own, x)
     own.update(moved)
     return said
+
+
+def _parametrized(layer: nn.Module, own: Values, x: Tensor) -> Tensor:
+    """A layer known by hand, with parameters that are first computed from others."""
+    values = {name: value for name, value in own.items() if not name.startswith("parametrizations.")}
+    for name, rule in layer.parametrizations.items():
+        inside = f"parametrizations.{name}."
+        given = {key.removeprefix(inside): value for key, value in own.items() if key.startswith(inside)}
+        buffers = [key for key, _ in rule.named_buffers() if key in given]
+
+        def one(given: Values, rule: nn.Module = rule, buffers: list[str] = buffers) -> tuple[Tensor, Values]:
+            given = dict(given)
+            said = functional_call(rule, given, ())
+            return said, {key: given[key] for key in buffers}
+
+        values[name], moved = over_members(one, given)
+        own.update({inside + key: value for key, value in moved.items()})
+    call, _, _ = KNOWN[parametrize.type_before_parametrizations(layer)]
+    x = call(layer, values, x)
+    own.update({name: value for name, value in values.items() if name in own})
+    return x
 
 
 def _linear(layer: nn.Linear, own: Values, x: Tensor) -> Tensor:

@@ -8,3 +8,5 @@ Scores say what matters, masks set to zero, repair adjusts what is left, and sur
 things, each in its own file. `edges` prunes single weights and repairs them, `allocation` says how many each layer
 loses, `nodes` and `diversity` choose and merge whole units, `masks` hold zeros through training, `surgery` cuts.
 """
+
+__all__ = ["allocation", "diversity", "edges", "masks", "nodes", "surgery"]

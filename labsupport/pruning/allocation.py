@@ -60,7 +60,7 @@ def sensitivity(
     if not weights:
         raise ValueError("sensitivity: state must have weights of two axes or more, got none")
     shape = (len(state), len(weights), len(sparsities))
-    every = state[torch.arange(len(state)).repeat_interleave(shape[1] * shape[2])]
+    every = state[[member for member in range(len(state)) for _ in range(shape[1] * shape[2])]]
     params = {name: value.unflatten(0, shape).clone() for name, value in every.params.items()}
     for layer, (name, weight) in enumerate(weights.items()):
         for place, sparsity in enumerate(sparsities):

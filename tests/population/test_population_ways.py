@@ -97,7 +97,7 @@ KINDS = {
     "attention": (lambda g: Attention().double(), "Attention (a forward of its own)"),
     "weight norm": (
         sequential(nn.Flatten, lambda: weight_norm(nn.Linear(64, 20)), nn.Tanh, line(20, 10)),
-        "ParametrizedLinear (not known by hand)",
+        "by hand: Flatten, ParametrizedLinear, Tanh, Linear",
     ),
     "plain operations": (sequential(nn.Flatten, line(64, 20), lambda: Plain(20), line(20, 10)), "Plain (not known"),
     "tied": (lambda g: Tied().double(), "Tied (a layer, parameter or buffer used twice)"),

@@ -101,7 +101,8 @@ def graph(module: nn.Module, example: Tensor) -> Graph:
 
     Args:
         module: the network, masked or not; it stays as it is.
-        example: an input (n, …) on its device; only its shape matters.
+        example: an input (n, …); only its shape matters. A floating one is brought to the device and dtype of the
+            network, which in a population may be others than those of its members.
     Raises:
         ValueError: the network cannot be traced or run on the example, or its parameters are tied.
     """
@@ -110,6 +111,9 @@ def graph(module: nn.Module, example: Tensor) -> Graph:
         raise ValueError(f"graph: module must be a torch.nn.Module and example a tensor, got {got}")
     shapes = {name: tuple(each[0].value.shape) for name, each in held_by("graph", module)[0].items()}
     twin = copy.deepcopy(module).eval()
+    like = next(twin.parameters(), None)
+    if like is not None:
+        example = example.to(like) if example.is_floating_point() else example.to(like.device)
     try:
         traced = fx.GraphModule(twin, fx.Tracer().trace(twin))
         ran = _Ran(traced)
