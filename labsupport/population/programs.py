@@ -127,30 +127,34 @@ class Eager:
         """A copy of what is trained, laid out for the steps, which may change it."""
         params, buffers, slots = trained
         lay = self.layout.joined if self.layout else _cloned
-        return lay(params), _cloned(buffers), {slot: lay(each) for slot, each in slots.items()}
+        held = chains.as_bits(self.links, params, _cloned(buffers))
+        return lay(params), held, {slot: lay(each) for slot, each in slots.items()}
 
     def end(self, trained: Trained) -> Trained:
         """What is trained, by the names of its parameters."""
         params, buffers, slots = trained
         part = self.layout.parted if self.layout else dict
-        return part(params), buffers, {slot: part(each) for slot, each in slots.items()}
+        held = chains.as_masks(self.links, buffers)
+        return part(params), held, {slot: part(each) for slot, each in slots.items()}
 
     def __call__(self, trained: Trained, batch: Batch) -> tuple[Trained, Tensor]:
         """An update."""
         if self.layout or "radius" in batch.settings:
             slope = self._written if self.links else self._differentiated
             return _step(self.optimizer, slope, trained, batch)
-        params, _, slots = trained
-        losses, slopes = chains.losses_and_slopes(self.links, params, batch.x.flatten(2), batch.y)
+        params, buffers, slots = trained
+        seen = chains.shown(self.links, params, buffers)
+        losses, slopes = chains.losses_and_slopes(self.links, seen, batch.x.flatten(2), batch.y)
         settings = dict(self.optimizer.defaults) | batch.settings
-        chains.descend(self.links, slopes, params, slots.get("velocity"), settings)
+        chains.descend(self.links, slopes, params, slots.get("velocity"), settings, buffers)
         return trained, losses
 
     def _written(self, place: Values, buffers: Values, batch: Batch) -> tuple[Values, Tensor, Values]:
         """Gradients, losses and buffers, by the written backward pass; all that is trained as the layout has it."""
         params = self.layout.parted(place) if self.layout else place
-        losses, slopes = chains.losses_and_slopes(self.links, params, batch.x.flatten(2), batch.y)
-        grads = chains.gradients(self.links, slopes)
+        seen = chains.shown(self.links, params, buffers)
+        losses, slopes = chains.losses_and_slopes(self.links, seen, batch.x.flatten(2), batch.y)
+        grads = chains.shown(self.links, chains.gradients(self.links, slopes), buffers)
         return self.layout.joined(grads) if self.layout else grads, losses, buffers
 
     def _differentiated(self, place: Values, buffers: Values, batch: Batch) -> tuple[Values, Tensor, Values]:

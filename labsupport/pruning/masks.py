@@ -27,6 +27,8 @@ INSIDE = re.compile(r"(?<![^.])parametrizations\.([^.]+)\.(original|0\.mask)$")
 class _Mask(nn.Module):
     """The mask of one parameter, and the order in which its layer held its parameters before."""
 
+    is_mask = True  # by which `labsupport.population` knows that it need not differentiate through it
+
     def __init__(self, mask: Tensor, order: tuple[str, ...]) -> None:
         super().__init__()
         self.register_buffer("mask", mask)

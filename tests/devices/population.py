@@ -46,8 +46,16 @@ def sloped(device):
 
 def descended(device):
     params = plain(device).params
-    chains.descend(LINKS, sloped(device)[2], params, None, {"lr": floats(device, 2), "weight_decay": 0.0})
+    chains.descend(LINKS, sloped(device)[2], params, None, {"lr": floats(device, 2), "weight_decay": 0.0}, {})
     return params
+
+
+MASKED = (chains.Link("weight", "", "", ("mask", "")),)
+
+
+def bits(device):
+    values, mask = {"weight": floats(device, 2, 3)}, torch.ones(2, 3, dtype=torch.bool, device=device)
+    return values, chains.as_bits(MASKED, values, {"mask": mask})
 
 
 def moved_by(rule, device):
@@ -62,11 +70,14 @@ TABLE: dict[str, Entry] = {
     "population.alike.check_alike": cannot(VALUES),
     "population.alike.check_followed": cannot(NO_TENSOR),
     "population.chains.Link": cannot(NO_TENSOR),
+    "population.chains.as_bits": runs(bits),
+    "population.chains.as_masks": runs(lambda d: chains.as_masks(MASKED, bits(d)[1])),
     "population.chains.chain_of": cannot(NO_TENSOR),
     "population.chains.descend": runs(descended),
     "population.chains.gradients": runs(lambda d: chains.gradients(*sloped(d)[::2])),
     "population.chains.losses_and_slopes": runs(sloped),
     "population.chains.moves_in_place": cannot(NO_TENSOR),
+    "population.chains.shown": runs(lambda d: chains.shown(MASKED, *bits(d))),
     "population.compiling.Compiled": cannot("population.running.step runs it"),
     "population.compiling.backend_for": cannot(NO_TENSOR),
     "population.compiling.compiled": cannot("it makes the step that population.running.step runs"),

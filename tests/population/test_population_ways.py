@@ -11,6 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from labsupport import data, models, optimizers, population
 from labsupport.population import chains, programs
+from labsupport.pruning import masks
 
 SEEDS = (3, 11, 4)
 
@@ -98,6 +99,13 @@ KINDS = {
     "weight norm": (
         sequential(nn.Flatten, lambda: weight_norm(nn.Linear(64, 20)), nn.Tanh, line(20, 10)),
         "by hand: Flatten, ParametrizedLinear, Tanh, Linear",
+    ),
+    "masked": (
+        lambda g: masks.apply_(
+            nn.Sequential(nn.Flatten(), *models.mlp((64, 20, 10), activation="tanh", generator=g)).double(),
+            {"1.weight": torch.rand(20, 64, generator=g) < 0.5, "3.bias": torch.rand(10, generator=g) < 0.5},
+        ),
+        "by hand: Flatten, 2 ParametrizedLinear, Tanh",
     ),
     "plain operations": (sequential(nn.Flatten, line(64, 20), lambda: Plain(20), line(20, 10)), "Plain (not known"),
     "tied": (lambda g: Tied().double(), "Tied (a layer, parameter or buffer used twice)"),

@@ -220,6 +220,43 @@ def test_each_member_of_a_population_has_its_own_mask_and_is_what_it_would_be_al
         torch.testing.assert_close(value[0], result.state.params[name][1], rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("optimizer", [optimizers.sgd(), optimizers.momentum(), optimizers.adamw()], ids=repr)
+def test_the_written_steps_of_a_masked_chain_are_autograds_also_behind_the_masks(optimizer, dtype):
+    def build(generator):
+        module = models.mlp(SIZES, generator=generator)
+        return masks.apply_(module, halves(module, generator.initial_seed()))
+
+    plan = population.Plan(1, 8, progress=False, backend="eager")
+    traced = population.Plan(1, 8, progress=False, backend="eager", loss=lambda said, y: cross_entropy(said, y))
+    given = {"lr": 0.1, "weight_decay": 0.01}
+    start = population.init(build, optimizer, given, seeds=range(3)).to(dtype)
+    x, y = batch(48)
+    ours, losses = population.step(start, x.to(dtype), y, plan, num_steps=6)
+    theirs, expected = population.step(start, x.to(dtype), y, traced, num_steps=6)
+    close = {"rtol": 0, "atol": {torch.float64: 1e-13, torch.float32: 1e-5, torch.bfloat16: 0.03}[dtype]}
+    torch.testing.assert_close(losses, expected, **close)
+    for name, value in theirs.params.items():
+        torch.testing.assert_close(ours.params[name], value, **close)
+    for slot, each in theirs.slots.items():
+        for name, value in each.items():
+            torch.testing.assert_close(ours.slots[slot][name], value, **close)
+    assert same(ours.buffers, start.buffers)
+
+
+def test_a_population_does_not_see_nan_behind_a_mask():
+    module = net()
+    mask = torch.ones(5, 6, dtype=torch.bool)
+    mask[2, 3] = False
+    with torch.no_grad():
+        module[0].weight[2, 3] = torch.nan
+    masks.apply_(module, {"0.weight": mask})
+    params = {name: value.expand(2, *value.shape) for name, value in module.named_parameters()}
+    state = population.start(module, params, optimizers.sgd(), {"lr": 0.1}, seeds=[0, 1])
+    _, losses = population.step(state, *batch(), population.Plan(1, 8, progress=False, backend="eager"))
+    assert losses.isfinite().all()
+
+
 def test_a_population_starts_from_plain_weights_and_a_mask_for_each_member():
     nets = [net(seed) for seed in range(3)]
     params = {k: torch.stack([dict(each.named_parameters())[k].detach() for each in nets]) for k in net().state_dict()}
