@@ -97,3 +97,56 @@ def test_curvature_refuses_no_examples_and_norms_that_mix_them():
     with pytest.raises(ValueError, match=r"gauss_newton: module must be in eval mode"):
         edges.gauss_newton(normed, x, y)
     assert normed[1].num_batches_tracked == 0
+
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_singular_to_rounding_is_singular(seed):
+    x = torch.cat([normal(50, 6, seed=seed), normal(50, 6, seed=seed) @ normal(6, 3, seed=seed + 100)], 1)
+    weight = normal(4, 10, seed=seed)
+    for dtype in (torch.float64, torch.float32):
+        hessian = edges.layer_hessian(x.to(dtype), damping=0.0)
+        for solve in (edges.obc, lambda w, h: edges.refit(w, w > -1, h), lambda w, h: edges.lobs(w, h, sparsity=0.5)):
+            with pytest.raises(ValueError, match=r"hessian must be positive definite"):
+                solve(weight.to(dtype), hessian)
+
+
+def test_refit_refuses_what_is_singular_where_a_row_keeps_it_alone():
+    hessian = edges.layer_hessian(normal(50, 4)[:, [0, 0, 1, 2]] * 1e-8, damping=0.0, bias=False)
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    for dropped, fine in ((0, True), (2, False)):
+        keep = mask.clone()
+        keep[0, dropped] = False
+        if fine:
+            assert edges.refit(torch.ones(1, 4, dtype=F64), keep, hessian).abs().max() < 3
+        else:
+            with pytest.raises(ValueError, match=r"refit: hessian must be positive definite"):
+                edges.refit(torch.ones(1, 4, dtype=F64), keep, hessian)
+
+
+def test_surgery_leaves_a_weight_in_each_layer():
+    hessian, weight = edges.layer_hessian(normal(50, 3), damping=0.01), normal(3, 4)
+    for fixed in ((), [3]):
+        with pytest.raises(ValueError, match=r"Trace: sparsity must leave a weight of the layer, got 0.99"):
+            edges.obc(weight, hessian, fixed=fixed).at(0.99)
+        with pytest.raises(ValueError, match=r"lobs: sparsity must leave a weight of the layer, got 0.99"):
+            edges.lobs(weight, hessian, sparsity=0.99, fixed=fixed)
+
+
+def test_solvers_record_no_gradients():
+    hessian = edges.layer_hessian(normal(50, 3), damping=0.01)
+    weight, inverse = nn.Parameter(normal(3, 4)), torch.linalg.inv(hessian).requires_grad_()
+    hessian.requires_grad_()
+    found = [
+        edges.obc(weight, hessian).at(0.5), edges.lobs(weight, hessian, sparsity=0.5),
+        edges.refit(weight, weight > 0, hessian), *edges.obs_step(weight[0], inverse, index=0),
+        edges.obs_saliencies(weight[0], inverse), edges.inverse_by_examples(weight, damping=1.0),
+    ]  # fmt: skip
+    assert not any(value.requires_grad for value in found)
+
+
+def test_squares_that_overflow_and_complex_rows_are_refused():
+    with pytest.raises(ValueError, match=r"layer_hessian: x must be small enough for its squares to fit into torch.fl"):
+        edges.layer_hessian(torch.full((3, 2), 300.0, dtype=torch.float16), damping=0.1)
+    with pytest.raises(ValueError, match=r"inverse_by_examples: rows must be a finite tensor .n, dim. of floating"):
+        edges.inverse_by_examples(torch.ones(3, 2, dtype=torch.complex64), damping=0.1)
