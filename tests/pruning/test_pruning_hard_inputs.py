@@ -150,3 +150,122 @@ def test_squares_that_overflow_and_complex_rows_are_refused():
         edges.layer_hessian(torch.full((3, 2), 300.0, dtype=torch.float16), damping=0.1)
     with pytest.raises(ValueError, match=r"inverse_by_examples: rows must be a finite tensor .n, dim. of floating"):
         edges.inverse_by_examples(torch.ones(3, 2, dtype=torch.complex64), damping=0.1)
+
+
+# ----------------------------------------------------------------------------------------------------------- allocation
+
+
+def test_costs_and_latency_leave_norms_modes_and_random_numbers_alone():
+    net = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(), nn.Linear(5, 3)).double()
+    net[2].eval()
+    before, random = copy.deepcopy(net.state_dict()), torch.get_rng_state()
+    for x in (normal(6, 4), normal(1, 4)):
+        allocation.costs(net, x)
+        allocation.latency(net, x, num_rounds=1)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert torch.equal(random, torch.get_rng_state())
+    assert [layer.training for layer in net.modules()] == [True, True, True, False, True]
+
+
+def test_costs_count_what_a_mask_hides_as_zero():
+    net = mlp(4, 5, 3)
+    for value in net.parameters():
+        nn.init.ones_(value)
+    mask = normal(5, 4) > 0
+    masks.apply_(net, {"0.weight": mask})
+    found = allocation.costs(net, normal(2, 4))
+    assert found.parameters == 43
+    assert found.nonzero == 23 + int(mask.sum())
+
+
+def test_no_layers_have_no_sparsities():
+    with pytest.raises(ValueError, match=r"by_sensitivity: sizes must name a layer or more, got none"):
+        allocation.by_sensitivity(torch.zeros(0, 2), [], sparsities=[0, 0.5], sparsity=0.1)
+
+
+# ---------------------------------------------------------------------------------------------------------------- nodes
+
+
+@pytest.mark.parametrize(
+    ("dtype", "rows", "bound"),
+    [(F64, 60_000, 1e-9), (torch.float32, 60_000, 1e-4), (torch.float16, 800, 0.02), (torch.bfloat16, 800, 0.1)],
+)
+def test_merging_with_all_kept_gives_the_weights_back(dtype, rows, bound):
+    spread = 0.02 if dtype in (F64, torch.float32) else 0.5
+    activations = (1 + spread * normal(rows, 8)).to(dtype)
+    weight = normal(3, 8, seed=1).to(dtype)
+    assert (nodes.merge(weight, activations, range(8)) - weight).abs().max() < bound
+
+
+def test_merging_divides_by_no_rounding_error():
+    activations = normal(500, 6).float()
+    activations[:, 5] = activations[:, 0] + activations[:, 1]
+    found = nodes.merge(normal(3, 6, seed=1).float(), activations, [0, 1, 2, 5])
+    assert found.abs().max() < 10
+
+
+def test_merging_wants_floating_point_numbers():
+    weight, activations = normal(3, 6), normal(9, 6)
+    for wrong in ((weight.long(), activations), (weight, activations > 0), (weight + 0j, activations)):
+        with pytest.raises(ValueError, match=r"merge: both must be of floating-point numbers"):
+            nodes.merge(*wrong, [0])
+    with pytest.raises(ValueError, match=r"merge: weight_out and activations must be tensors, got list and Tensor"):
+        nodes.merge(weight.tolist(), activations, [0])
+    with pytest.raises(ValueError, match=r"saliency: weights must be floating-point numbers"):
+        nodes.saliency(torch.ones(3, 2).long(), torch.ones(3).long(), torch.ones(2, 3).long(), activation="relu")
+    with pytest.raises(ValueError, match=r"onorm: weight must be of floating-point numbers, got torch.int64"):
+        nodes.onorm(weight.long())
+
+
+def test_a_dead_unit_takes_over_from_one_that_nothing_reads():
+    weight_in, bias, weight = 10 * normal(4, 3), normal(4), normal(2, 4)
+    weight_in[0], bias[0], weight[:, 1] = 0, 0, 0
+    found = nodes.merge_alike(weight_in, bias, weight, num_steps=2, activation="relu")
+    assert torch.equal(found.weight[:, 2:], weight[:, 2:])
+    assert not found.weight[:, :2].any()
+
+
+def test_networks_go_by_the_names_of_their_layers():
+    net = mlp(4, 5, 3)
+    named = nn.Sequential()
+    for name, part in zip("abc", net, strict=True):
+        named.add_module(name, part)
+    assert torch.equal(nodes.network(named).weights[1], net[2].weight)
+    linear = nn.Linear(4, 4)
+    with pytest.raises(ValueError, match=r"network: source must have a weight of its own in each linear layer"):
+        nodes.network(nn.Sequential(linear, nn.ReLU(), linear))
+
+
+def test_activations_in_place_leave_the_sums_and_scores_alone():
+    x, y = examples()
+    plain, inside = (nodes.network(chain(each, each)) for each in (nn.SiLU(), nn.SiLU(inplace=True)))
+    for order in (1, 2):
+        wanted, found = (nodes.taylor(nodes.layer(each, x, y, at=0), order=order) for each in (plain, inside))
+        assert torch.equal(wanted, found)
+    layer = nodes.layer(inside, x, y, at=0)
+    sums = layer.sums
+    kept = sums.clone()
+    layer.tail(sums)
+    assert torch.equal(sums, kept)
+
+
+def test_one_label_is_not_taken_for_all_examples():
+    x, y = examples()
+    with pytest.raises(ValueError, match=r"losses: y must be the classes \(…, n\) of 9 examples, got \(1,\)"):
+        nodes.ablation_losses(nodes.layer(nodes.network(mlp(4, 5, 3)), x, y[:1], at=0))
+
+
+def test_greedy_shows_scores_a_mask_of_each_step():
+    seen = []
+
+    def scores(kept):
+        seen.append(kept)
+        return torch.tensor([-math.inf, math.inf, 0.0, 1.0])
+
+    order = nodes.greedy(scores, torch.ones(4, dtype=torch.bool), num_steps=3)
+    assert order.tolist() == [0, 2, 3]
+    assert [int(kept.sum()) for kept in seen] == [4, 3, 2]
+    with pytest.raises(ValueError, match=r"greedy: scores must give \(4,\), one float for each unit, got \(4,\) torch.i"):
+        nodes.greedy(lambda kept: torch.arange(4), torch.ones(4, dtype=torch.bool), num_steps=1)
+    with pytest.raises(ValueError, match=r"kept_after: order must name units in 0 … 3"):
+        nodes.kept_after(torch.tensor([0, -1]), units=4, num_removed=2)
