@@ -269,3 +269,49 @@ def test_greedy_shows_scores_a_mask_of_each_step():
         nodes.greedy(lambda kept: torch.arange(4), torch.ones(4, dtype=torch.bool), num_steps=1)
     with pytest.raises(ValueError, match=r"kept_after: order must name units in 0 … 3"):
         nodes.kept_after(torch.tensor([0, -1]), units=4, num_removed=2)
+
+
+# ------------------------------------------------------------------------------------------------------------ diversity
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 0.05), (torch.float16, 20)])
+def test_kernels_in_few_digits_keep_their_rank(dtype, bound):
+    activations = 0.3 * torch.rand(20, 200, generator=seeded(), dtype=F64)
+    exact = diversity.kernel(activations, beta=0.02, epsilon=0.25)
+    rounded = exact.to(dtype)
+    assert int((diversity.spectrum(rounded).values > 0).sum()) == 200
+    subset = list(range(0, 200, 8))
+    assert abs(diversity.log_probability(rounded, subset) - diversity.log_probability(exact, subset)) < bound
+
+
+def test_ranks_below_the_size_are_seen_in_every_dtype():
+    exact = normal(40, 7) @ normal(40, 7).mT
+    for dtype in (F64, torch.float32, torch.bfloat16):
+        rounded = exact.to(dtype)
+        assert int((diversity.spectrum((rounded + rounded.mT) / 2).values > 0).sum()) <= 7
+
+
+def test_dependent_units_have_no_probability():
+    units = normal(6, 3)
+    kernel = units @ units.mT
+    for subset in ([0, 1, 2, 3], [5, 1, 0, 3, 2]):
+        assert diversity.log_probability_any(kernel, subset) == -math.inf
+    units = normal(6, 4)
+    units[1] = units[0] + 0.3 * units[2]
+    kernel = units @ units.mT
+    assert diversity.log_probability(kernel, [0, 1, 2]) == diversity.log_probability_any(kernel, [0, 1, 2]) == -math.inf
+
+
+def test_probabilities_of_kernels_with_gradients_and_refusals_of_what_is_no_kernel():
+    kernel = normal(5, 5) @ normal(5, 5).mT + torch.eye(5)
+    grad = kernel.clone().requires_grad_()
+    assert diversity.log_probability(grad, [0, 2]) == diversity.log_probability(kernel, [0, 2])
+    assert not diversity.spectrum(grad).values.requires_grad
+    with pytest.raises(ValueError, match=r"log_probability: kernel must be a floating tensor, got .*Spectrum"):
+        diversity.log_probability(diversity.spectrum(kernel), [0])
+    with pytest.raises(ValueError, match=r"log_probability: subset must be indices of units, got \{0, 1\}"):
+        diversity.log_probability(kernel, {0, 1})
+    with pytest.raises(ValueError, match=r"expected_size: kernel must have no eigenvalue below 0, got -1"):
+        diversity.expected_size(-torch.eye(3))
+    with pytest.raises(ValueError, match=r"log_symmetric: values must be finite numbers"):
+        diversity.log_symmetric([1.0, 2.0], k=1)
