@@ -181,10 +181,10 @@ def to_torch_prune_(module: nn.Module) -> nn.Module:
 def _masks(layer: nn.Module) -> dict[str, Tensor]:
     """Of one layer: name of its own parameter -> mask."""
     lists = layer._modules.get("parametrizations", {})
-    return {own: each[0].mask for own, each in lists.items() if _is_ours(each)}
+    return {own: each[0].mask for own, each in lists.items() if is_ours(each)}
 
 
-def _is_ours(parametrized: nn.Module) -> bool:
+def is_ours(parametrized: nn.Module) -> bool:
     return len(parametrized) == 1 and isinstance(parametrized[0], _Mask)
 
 
@@ -241,7 +241,7 @@ def _check_module(where: str, module: nn.Module) -> None:
         raise ValueError(f"{where}: module must be a torch.nn.Module, got {type(module).__name__}")
     for path, layer in module.named_modules():
         lists = layer._modules.get("parametrizations", {})
-        if len({_is_ours(each) for each in lists.values()}) > 1:
+        if len({is_ours(each) for each in lists.values()}) > 1:
             raise ValueError(f"{where}: a masked layer must have no other parametrization, got one in {path!r}")
 
 

@@ -265,7 +265,7 @@ def test_greedy_shows_scores_a_mask_of_each_step():
     order = nodes.greedy(scores, torch.ones(4, dtype=torch.bool), num_steps=3)
     assert order.tolist() == [0, 2, 3]
     assert [int(kept.sum()) for kept in seen] == [4, 3, 2]
-    with pytest.raises(ValueError, match=r"greedy: scores must give \(4,\), one float for each unit, got \(4,\) torch.i"):
+    with pytest.raises(ValueError, match=r"greedy: scores must give \(4,\), one float for each unit, got \(4,\)"):
         nodes.greedy(lambda kept: torch.arange(4), torch.ones(4, dtype=torch.bool), num_steps=1)
     with pytest.raises(ValueError, match=r"kept_after: order must name units in 0 … 3"):
         nodes.kept_after(torch.tensor([0, -1]), units=4, num_removed=2)
@@ -315,3 +315,102 @@ def test_probabilities_of_kernels_with_gradients_and_refusals_of_what_is_no_kern
         diversity.expected_size(-torch.eye(3))
     with pytest.raises(ValueError, match=r"log_symmetric: values must be finite numbers"):
         diversity.log_symmetric([1.0, 2.0], k=1)
+
+
+# -------------------------------------------------------------------------------------------------------------- surgery
+
+
+class Made(nn.Module):
+    """A forward over layers given by name."""
+
+    def __init__(self, forward, **layers):
+        super().__init__()
+        self.run = forward
+        for name, layer in layers.items():
+            setattr(self, name, layer)
+
+    def forward(self, x):
+        return self.run(self, x)
+
+
+def cut_is_silenced(net, x):
+    """How many layers can be cut; each group loses half of its units, and the rest computes what it did."""
+    net = net.double().eval()
+    tied = surgery.graph(net, x)
+    units = {group.layers[0]: list(range(0, group.size, 2)) for group in tied.groups if not group.fixed}
+    if units:
+        edit = surgery.keep(tied, units)
+        wanted = masks.apply_(copy.deepcopy(net), surgery.silence(edit))(x)
+        assert (surgery.cut(net, edit)(x) - wanted).abs().max() < 1e-12
+    return len(units)
+
+
+def test_a_norm_that_serves_two_layers_ties_their_units():
+    linear, norm = nn.Linear, nn.BatchNorm1d(6)
+    nn.init.normal_(norm.running_mean, generator=seeded())
+    side = Made(lambda m, x: m.c(m.norm(m.a(x)).relu()) + m.d(m.norm(m.b(x)).relu()), norm=norm,
+                a=linear(4, 6), b=linear(4, 6), c=linear(6, 3), d=linear(6, 3))  # fmt: skip
+    row = Made(lambda m, x: m.c(m.norm(m.b(m.norm(m.a(x)).relu()))), norm=norm,
+               a=linear(4, 6), b=linear(6, 6), c=linear(6, 3))  # fmt: skip
+    for net in (side, row):
+        assert cut_is_silenced(net, normal(5, 4)) == 1
+        assert surgery.graph(net, normal(5, 4)).groups[0].layers == ("a", "b")
+    onto_input = Made(lambda m, x: m.c(m.norm(m.a(m.norm(x)))), norm=nn.BatchNorm1d(4), a=linear(4, 4), c=linear(4, 3))
+    assert cut_is_silenced(onto_input, normal(5, 4)) == 0
+
+
+def test_units_that_another_tensor_bounds_or_another_use_of_a_weight_reads_are_fixed():
+    linear = nn.Linear
+    bounded = Made(lambda m, x: m.c(torch.clamp(m.a(x), min=m.b(x))), a=linear(4, 6), b=linear(4, 6), c=linear(6, 3))
+    assert cut_is_silenced(bounded, normal(5, 4)) == 0
+    back = Made(lambda m, x: functional.linear(m.b(m.a(x).relu()).relu(), m.b.weight.t()),
+                a=linear(4, 6), b=linear(6, 5))  # fmt: skip
+    assert cut_is_silenced(back, normal(5, 4)) == 0
+    named = Made(lambda m, x: m.c(torch.flatten(input=m.a(x), start_dim=1)), a=linear(4, 6), c=linear(6, 3))
+    assert cut_is_silenced(named, normal(5, 4)) == 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda layer: parametrizations.weight_norm(layer), lambda layer: parametrizations.spectral_norm(layer),
+        lambda layer: parametrizations.orthogonal(layer), lambda layer: prune.l1_unstructured(layer, "weight", 0.5),
+    ],
+)  # fmt: skip
+def test_weights_computed_in_another_way_are_refused(change):
+    net = mlp(4, 6, 3)
+    change(net[0])
+    with pytest.raises(ValueError, match=r"graph: module must hold its weights as parameters.* got others in '0'"):
+        surgery.graph(net, normal(2, 4))
+
+
+def test_indices_may_be_numpy_and_may_not_be_bools():
+    tied = surgery.graph(mlp(4, 6, 3), normal(2, 4))
+    assert surgery.keep(tied, {"0": np.array([[0, 2], [1, 3]])}).kept["0"].tolist() == [[0, 2], [1, 3]]
+    with pytest.raises(ValueError, match=r"keep: units of '0' must be named once, got 1 twice"):
+        surgery.keep(tied, {"0": np.array([[0, 2], [1, 1]])})
+    for wrong in ([True, 2], [[0, 1], [True, 3]], torch.tensor([0], device="meta"), np.array([True, False])):
+        with pytest.raises(ValueError, match=r"keep: units of '0' must be indices, as many for each member"):
+            surgery.keep(tied, {"0": wrong})
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        {}, {"places": {"0": []}, "shapes": {}}, {"places": {"0": [["0.weight", 0, 1, "in"]]}, "shapes": {}},
+        {"places": {"0": [["0.weight", 7, 1, "in"]]}, "shapes": {"0.weight": [6, 4]}}, {"places": ["0"], "shapes": {}},
+        {"places": {"0": [["0.weight", 0, 0, "in"]]}, "shapes": {"0.weight": [6, 4]}},
+        {"places": {"0": [["0.weight", 0, 1, "in"], ["0.weight", 1, 1, "in"]]}, "shapes": {"0.weight": [6, 4]}},
+    ],
+)  # fmt: skip
+def test_damaged_edits_are_refused(tmp_path, note):
+    files.write(tmp_path / "edit", {"0": torch.tensor([0, 2])}, {"kind": surgery.edits.KIND} | note)
+    with pytest.raises(ValueError, match=r"load: path must be a file written by save"):
+        surgery.load(tmp_path / "edit")
+
+
+def test_alive_wants_a_graph_and_tensors():
+    with pytest.raises(ValueError, match=r"alive: graph must come from graph"):
+        surgery.alive(3, {})
+    with pytest.raises(ValueError, match=r"alive: tensors must map names to tensors, got list for '0.weight'"):
+        surgery.alive(surgery.graph(mlp(4, 6, 3), normal(2, 4)), {"0.weight": [1]})

@@ -91,8 +91,8 @@ def network(source: nn.Sequential | State) -> Network:
         raise ValueError("network: source must have a weight of its own in each linear layer, got one used twice")
     values = source.params | source.buffers if isinstance(source, State) else dict(module.named_parameters())
     weights = [values[f"{names[i]}.weight"].detach() for i in range(0, len(parts), 2)]
-    biases = [values[f"{names[2 * i]}.bias"].detach() if parts[2 * i].bias is not None else weight.new_zeros(weight.shape[:-1])
-              for i, weight in enumerate(weights)]  # fmt: skip
+    biases = [values[f"{names[2 * i]}.bias"].detach() if parts[2 * i].bias is not None
+              else weight.new_zeros(weight.shape[:-1]) for i, weight in enumerate(weights)]  # fmt: skip
     return Network(tuple(weights), tuple(biases), tuple(map(_apart, parts[1::2])))
 
 
