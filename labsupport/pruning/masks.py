@@ -107,6 +107,8 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: a masked parameter comes without its mask.
     """
+    if not isinstance(state, Mapping):
+        raise ValueError(f"plain: state must map names to tensors, got {type(state).__name__}")
     found = {}
     for key, value in state.items():
         kind = INSIDE.search(key)
@@ -129,6 +131,9 @@ def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str
     Raises:
         ValueError: a mask has a name that is not in the state, is not boolean, or has another shape.
     """
+    if not isinstance(state, Mapping) or not isinstance(masks, Mapping):
+        got = f"{type(state).__name__} and {type(masks).__name__}"
+        raise ValueError(f"masked: state and masks must map names to tensors, got {got}")
     for name, mask in masks.items():
         if name not in state:
             raise ValueError(f"masked: masks must have names of the state, got {name!r}")
@@ -157,13 +162,17 @@ def from_torch_prune_(module: nn.Module) -> nn.Module:
             name = f"{path}.{own}".lstrip(".")
             _check_place("from_torch_prune_", module, f"{name}_orig", places)
             masks[name] = layer.get_buffer(f"{own}_mask") != 0
+    orders = {}
     for name in masks:
         path, _, own = name.rpartition(".")
         layer = module.get_submodule(path)
-        hidden, order = layer.get_parameter(f"{own}_orig").detach().clone(), [own, *layer._parameters]
+        orders.setdefault(path, []).append(own)
+        hidden = layer.get_parameter(f"{own}_orig").detach().clone()
         prune.remove(layer, own)
         layer.get_parameter(own).data = hidden
-        _sort(layer, order)
+    for path, pruned in orders.items():  # torch puts what it prunes last; its own layers have their weights first
+        layer = module.get_submodule(path)
+        _sort(layer, sorted([*pruned, *layer._parameters], key=lambda own: "bias" in own))
     return apply_(module, masks)
 
 
@@ -196,6 +205,7 @@ def _wrap(layer: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     order, base = tuple(layer._parameters), type(layer)
     for own, mask in masks.items():
         parametrize.register_parametrization(layer, own, _Mask(mask, order), unsafe=True)
+    layer.parametrizations.train(layer.training)
     # torch forbids pickles of such a layer, and its copies share a class, so that unmasking one would break the other
     made = type(layer)
     made.__reduce_ex__ = _reduced

@@ -414,3 +414,30 @@ def test_alive_wants_a_graph_and_tensors():
         surgery.alive(3, {})
     with pytest.raises(ValueError, match=r"alive: tensors must map names to tensors, got list for '0.weight'"):
         surgery.alive(surgery.graph(mlp(4, 6, 3), normal(2, 4)), {"0.weight": [1]})
+
+
+# ---------------------------------------------------------------------------------------------------------------- masks
+
+
+def test_masks_take_the_mode_of_their_layer():
+    net = mlp(4, 5, 3).eval()
+    masks.apply_(net, {"0.weight": normal(5, 4) > 0})
+    assert not any(layer.training for layer in copy.deepcopy(net).modules())
+
+
+@pytest.mark.parametrize("names", [["weight"], ["bias"], ["weight", "bias"], ["bias", "weight"]])
+def test_parameters_keep_their_order_through_torchs_pruning(names):
+    net = mlp(4, 5, 3)
+    order = list(net.state_dict())
+    for name in names:
+        prune.l1_unstructured(net[0], name, 0.5)
+    masks.from_torch_prune_(net)
+    masks.to_torch_prune_(net)
+    assert list(masks.remove_(masks.from_torch_prune_(net)).state_dict()) == order
+
+
+def test_state_dicts_are_mappings():
+    with pytest.raises(ValueError, match=r"plain: state must map names to tensors, got list"):
+        masks.plain([])
+    with pytest.raises(ValueError, match=r"masked: state and masks must map names to tensors, got dict and list"):
+        masks.masked({}, [])

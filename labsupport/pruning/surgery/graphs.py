@@ -98,7 +98,8 @@ def graph(module: nn.Module, example: Tensor) -> Graph:
 
     Followed are linear layers, two-dimensional convolutions (whole, or each channel by itself), batch norm,
     activations, dropout, pooling, flatten, means over pixels, and sums and products of two such things. What another
-    layer reads or makes is fixed, as are the outputs; to cut there is refused.
+    layer reads or makes is fixed, as are the outputs; to cut there is refused. While torch.fx traces, no other thread
+    may call a module: it takes every call for one of its own.
 
     Args:
         module: the network, masked or not; it stays as it is.
