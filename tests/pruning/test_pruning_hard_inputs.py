@@ -145,6 +145,14 @@ def test_solvers_record_no_gradients():
     assert not any(value.requires_grad for value in found)
 
 
+def test_a_weight_that_is_gone_does_not_come_back():
+    inverse = torch.linalg.inv(edges.layer_hessian(normal(50, 3), damping=0.01))
+    weight = normal(4, seed=1)
+    _, rest = edges.obs_step(weight, inverse, index=2)
+    with pytest.raises(ValueError, match=r"obs_step: weight must be 0 where inverse says that it was deleted"):
+        edges.obs_step(weight, rest, index=0)
+
+
 def test_squares_that_overflow_and_complex_rows_are_refused():
     with pytest.raises(ValueError, match=r"layer_hessian: x must be small enough for its squares to fit into torch.fl"):
         edges.layer_hessian(torch.full((3, 2), 300.0, dtype=torch.float16), damping=0.1)
@@ -215,6 +223,14 @@ def test_merging_wants_floating_point_numbers():
         nodes.saliency(torch.ones(3, 2).long(), torch.ones(3).long(), torch.ones(2, 3).long(), activation="relu")
     with pytest.raises(ValueError, match=r"onorm: weight must be of floating-point numbers, got torch.int64"):
         nodes.onorm(weight.long())
+
+
+def test_merging_says_which_indices_it_wants():
+    weight, activations = normal(2, 3, 6), normal(2, 9, 6)
+    with pytest.raises(ValueError, match=r"merge: kept must be int64 indices \(2, 'k'\), with the members"):
+        nodes.merge(weight, activations, [0, 1])
+    with pytest.raises(ValueError, match=r"merge: kept must be indices, as many for each member, got"):
+        nodes.merge(weight, activations, [[0], [1, 2]])
 
 
 def test_a_dead_unit_takes_over_from_one_that_nothing_reads():

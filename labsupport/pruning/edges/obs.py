@@ -33,13 +33,13 @@ def obs_step(weight: Tensor, inverse: Tensor, *, index: int) -> tuple[Tensor, Te
     w − (w_q / [H⁻¹]_qq) H⁻¹ e_q, and the inverse of the Hessian of what is left.
 
     Args:
-        weight: (n,).
+        weight: (n,), 0 where it was deleted before.
         inverse: (n, n), H⁻¹, symmetric; zero in the rows and columns of weights that were deleted before.
         index: 0 … n − 1, of a weight that is still there.
     Returns:
         The weights, exactly 0 at `index` and at weights deleted before; and the inverse, zero in that row and column.
     Raises:
-        ValueError: other shapes, something is not finite, or the weight is gone.
+        ValueError: other shapes, something is not finite, the weight is gone, or one that is gone is not 0.
     Source: Hassibi & Stork 1992, eq. 5.
     """
     _check_vector("obs_step", weight, inverse)
@@ -49,6 +49,8 @@ def obs_step(weight: Tensor, inverse: Tensor, *, index: int) -> tuple[Tensor, Te
     column = inverse[:, index].double()
     if not holds(column[index] > 0):
         raise ValueError(f"obs_step: index must name a weight that is not deleted yet, got {index}")
+    if not holds((weight == 0) | (inverse.diagonal() != 0)):
+        raise ValueError("obs_step: weight must be 0 where inverse says that it was deleted")
     moved = weight.double() - weight[index].double() / column[index] * column
     rest = inverse.double() - torch.outer(column, column) / column[index]
     moved[index] = 0

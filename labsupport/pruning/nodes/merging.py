@@ -168,10 +168,15 @@ def _checked(weight: Tensor, activations: Tensor, kept: Sequence[int] | Tensor) 
         raise ValueError(f"merge: both must be of floating-point numbers, got {weight.dtype} and {activations.dtype}")
     if not is_finite(weight) or not is_finite(activations) or not activations.numel():
         raise ValueError("merge: weight_out and activations must be finite and not empty, got others")
-    index = torch.as_tensor(kept, device=weight.device)
-    if index.dtype != torch.int64 or index.shape[:-1] != weight.shape[:-2] or not index.numel():
-        rule = "kept must be indices (…, k), one or more, with the members in front"
-        raise ValueError(f"merge: {rule}, got {tuple(index.shape)} {index.dtype}: a layer cannot be pruned to nothing")
+    try:
+        index = torch.as_tensor(kept, device=weight.device)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise ValueError(f"merge: kept must be indices, as many for each member, got {kept!r} ({problem})") from problem
+    if not index.numel():
+        raise ValueError("merge: kept must name a unit or more, got none: a layer cannot be pruned to nothing")
+    if index.dtype != torch.int64 or index.shape[:-1] != weight.shape[:-2]:
+        rule = f"int64 indices {(*weight.shape[:-2], 'k')}, with the members in front"
+        raise ValueError(f"merge: kept must be {rule}, got {tuple(index.shape)} {index.dtype}")
     if index.is_meta:
         return index
     ordered, units = index.sort(-1).values, weight.shape[-1]

@@ -85,7 +85,8 @@ def network(source: nn.Sequential | State) -> Network:
     parts = list(module) if isinstance(module, nn.Sequential) else []
     fits = len(parts) >= 3 and len(parts) % 2 and all(type(part) is nn.Linear for part in parts[::2])
     if not fits or any(type(part) not in known for part in parts[1::2]):
-        raise ValueError(f"network: source must be Linear layers with activations in between, got {module!r}")
+        got = ", ".join(type(part).__name__ for part in parts) or type(source).__name__
+        raise ValueError(f"network: source must be Linear layers with activations in between, got {got}")
     names = list(module._modules)
     if len({id(part.weight) for part in parts[::2]}) < len(parts[::2]):
         raise ValueError("network: source must have a weight of its own in each linear layer, got one used twice")
