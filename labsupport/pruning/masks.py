@@ -107,8 +107,6 @@ def plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: a masked parameter comes without its mask.
     """
-    if not isinstance(state, Mapping):
-        raise ValueError(f"plain: state must map names to tensors, got {type(state).__name__}")
     found = {}
     for key, value in state.items():
         kind = INSIDE.search(key)

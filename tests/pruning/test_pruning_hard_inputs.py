@@ -453,7 +453,5 @@ def test_parameters_keep_their_order_through_torchs_pruning(names):
 
 
 def test_state_dicts_are_mappings():
-    with pytest.raises(ValueError, match=r"plain: state must map names to tensors, got list"):
-        masks.plain([])
     with pytest.raises(ValueError, match=r"masked: state and masks must map names to tensors, got dict and list"):
         masks.masked({}, [])
