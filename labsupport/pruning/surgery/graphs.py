@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from labsupport.pruning.masks import name_of
 
-__all__ = ["Graph", "Group", "Place", "Held", "graph", "held_by"]
+__all__ = ["Graph", "Group", "Place", "graph", "held_by"]
 
+Held = tuple[dict[str, "Tensor | None"], str, Tensor, bool]
 CALLED = {
     "same": {
         *(torch.relu, torch.tanh, torch.sigmoid, torch.abs, torch.neg, torch.clamp, operator.neg, "relu", "relu_"),
@@ -109,7 +110,7 @@ def graph(module: nn.Module, example: Tensor) -> Graph:
     if not isinstance(module, nn.Module) or not isinstance(example, Tensor):
         got = f"{type(module).__name__} and {type(example).__name__}"
         raise ValueError(f"graph: module must be a torch.nn.Module and example a tensor, got {got}")
-    shapes = {name: tuple(each[0].value.shape) for name, each in held_by("graph", module)[0].items()}
+    shapes = {name: tuple(each[0][2].shape) for name, each in held_by("graph", module)[0].items()}
     twin = copy.deepcopy(module).eval()
     like = next(twin.parameters(), None)
     if like is not None:
@@ -126,16 +127,10 @@ def graph(module: nn.Module, example: Tensor) -> Graph:
     return Graph(_Walk(traced, ran.shapes).groups(), shapes)
 
 
-class Held(NamedTuple):
-    """A tensor of a module, and the dict that holds it."""
-
-    store: dict[str, Tensor | None]
-    key: str
-    value: Tensor
-
-
 def held_by(where: str, module: nn.Module) -> tuple[dict[str, list[Held]], dict[str, nn.Module]]:
     """The tensors of a module by plain names, a masked parameter with its mask, and its layers by paths.
+
+    Each tensor comes as the dict that holds it, its key there, itself, and whether it is a parameter.
 
     Raises:
         ValueError: one tensor stands under two names.
@@ -144,7 +139,7 @@ def held_by(where: str, module: nn.Module) -> tuple[dict[str, list[Held]], dict[
     layers, seen = dict(module.named_modules()), set()
     for path, layer in layers.items():
         masked = "parametrizations" in path
-        for store in (layer._parameters, layer._buffers):
+        for store, trained in ((layer._parameters, True), (layer._buffers, False)):
             for key, value in store.items():
                 if value is None:
                     continue
@@ -152,7 +147,7 @@ def held_by(where: str, module: nn.Module) -> tuple[dict[str, list[Held]], dict[
                 if id(value) in seen:
                     raise ValueError(f"{where}: module must tie no tensors, got {name!r} under another name too")
                 seen.add(id(value))
-                found.setdefault(name_of(name) if masked else name, []).append(Held(store, key, value))
+                found.setdefault(name_of(name) if masked else name, []).append((store, key, value, trained))
     return found, layers
 
 
