@@ -1,4 +1,4 @@
-"""Pruning beside what users would run: loops over units, DPPy's draws.
+"""Pruning beside what users would run: loops over units, DPPy's draws, the recursion of 1992.
 
 DPPy keeps its eigendecomposition and its polynomials between draws; ours is handed its spectrum and finds the
 polynomials once a call.
@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from benchmarks.pruning_cuts import edits, forwards, masked_populations
 from benchmarks.timing import Row, at_least, barred, compare, quick, unmeasured
 from labsupport import data, models
-from labsupport.pruning import diversity, nodes
+from labsupport.pruning import diversity, edges, nodes
 
 try:
     from dppy.finite_dpps import FiniteDPP as Peer
@@ -30,6 +30,7 @@ def rows() -> Iterator[Row]:
     try:
         yield from ablations()
         yield from draws()
+        yield from inverses()
         yield from edits()
         yield from forwards()
         yield from masked_populations()
@@ -107,3 +108,23 @@ def draws() -> Iterator[Row]:
             peer_name="DPPy 0.3.3",
             rounds=5,
         )
+
+
+@barred({"inverse Hessian of a layer of 128 inputs, 1,000 examples": at_least(5)})
+def inverses() -> Iterator[Row]:
+    """One factorization beside one update in place for each example, both in float64."""
+    x = torch.randn(1000, 128, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = torch.cat([x, torch.ones(1000, 1, dtype=torch.float64)], dim=1)
+    damping = 0.01
+
+    def factorized():
+        matrix = edges.layer_hessian(x, damping=0.0)
+        matrix.diagonal().add_(damping)
+        return torch.cholesky_inverse(torch.linalg.cholesky(matrix))
+
+    def by_examples():
+        return edges.inverse_by_examples(rows, damping=damping)
+
+    torch.testing.assert_close(factorized(), by_examples())
+    yield compare("inverse Hessian of a layer of 128 inputs, 1,000 examples", factorized, by_examples,
+                  peer_name="one update an example")  # fmt: skip

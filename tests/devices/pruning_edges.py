@@ -1,10 +1,10 @@
 """The device table of `labsupport.pruning.edges` and `allocation`; see tests/test_devices.py."""
 
 import torch
-from devices.given import NO_TENSOR, VALUES, Entry, cannot, floats, plain, runs
+from devices.given import NO_TENSOR, VALUES, Entry, born, cannot, floats, plain, runs
 from torch import nn
 
-from labsupport.pruning import allocation, edges
+from labsupport.pruning import allocation, edges, setups
 
 
 def square(device, size=4):
@@ -75,5 +75,6 @@ TABLE: dict[str, Entry] = {
     "pruning.edges.ranking.keep_largest": runs(lambda d: edges.keep_largest(floats(d, 4), sparsity=0.5)),
     "pruning.edges.ranking.magnitude_scores": runs(lambda d: edges.magnitude_scores(floats(d, 4))),
     "pruning.edges.ranking.num_pruned": cannot(NO_TENSOR),
+    "pruning.setups.network": born(lambda g: list(setups.network(g).parameters())),
     "pruning.setups.trained": cannot("it draws its data itself, on the CPU"),
 }

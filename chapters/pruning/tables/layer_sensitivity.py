@@ -10,12 +10,8 @@ from labsupport.pruning import allocation, setups
 
 SPARSITIES = [0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95]
 CASES = [{"kind": "linear"}, {"kind": "convolutional"}]
-CHECKED = [0]
+CHECKED = CASES[:1]
 TOLERANCE = 0.02
-
-
-def linear(generator):
-    return models.mlp([64, 128, 64, 10], generator=generator)
 
 
 def convolutional(generator):
@@ -24,7 +20,7 @@ def convolutional(generator):
 
 def run(case):
     flat = case["kind"] == "linear"
-    ran = setups.trained(linear if flat else convolutional, seeds=range(200, 216), flat=flat, num_epochs=20)
+    ran = setups.trained(setups.network if flat else convolutional, seeds=range(200, 216), flat=flat, num_epochs=20)
     found = allocation.sensitivity(ran.state, *ran.data.pool, sparsities=SPARSITIES, rows=ran.data.test)
     layers = list(allocation.weights_of(ran.state.params, batch_dims=1))
     return {"layers": layers, "sparsities": SPARSITIES, "errors": tables.rounded(found.error.flatten(), decimals=4)}

@@ -6,7 +6,7 @@ fraction; in `together` all weights are ranked together. Each list holds an accu
 
 import torch
 
-from labsupport import models, population
+from labsupport import population
 from labsupport.experiments import seeded, tables
 from labsupport.pruning import edges, setups
 from labsupport.pruning.allocation import layer_masks, weights_of
@@ -14,12 +14,8 @@ from labsupport.pruning.allocation import layer_masks, weights_of
 SPARSITIES = (0.6, 0.8, 0.9, 0.95)
 DAMPING = 0.01
 CASES = [{"first": first} for first in (300, 304, 308, 312)]  # seed of the first of four networks
-CHECKED = [0]
+CHECKED = CASES[:1]
 TOLERANCE = 0.011
-
-
-def build(generator):
-    return models.mlp([64, 128, 64, 10], generator=generator)
 
 
 def accuracy(net, x, y):
@@ -76,7 +72,7 @@ def together(net, split, hessians, sparsity):
 
 
 def run(case):
-    ran = setups.trained(build, seeds=range(case["first"], case["first"] + 4))
+    ran = setups.trained(setups.network, seeds=range(case["first"], case["first"] + 4))
     found = {"dense": []}
     for place, seed in enumerate(ran.seeds):
         net, split = population.member(ran.state, place), ran.data.split(seed)

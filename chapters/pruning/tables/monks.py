@@ -19,7 +19,7 @@ DECAY = {1: 1e-4, 2: 1e-4, 3: 4e-3}
 DAMPING = 0.01
 STEPS = 1500
 CASES = [{"problem": p, "draw": d} for p, draws in ((1, 8), (2, 8), (3, 16)) for d in range(draws)]
-CHECKED = [0, 20]
+CHECKED = [CASES[0], CASES[20]]
 TOLERANCE = 3
 
 

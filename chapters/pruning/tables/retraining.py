@@ -7,8 +7,9 @@ stay. A phase is 20 epochs.
 Case "tickets": ten times a network is trained for a phase, cut, and set back to its start, at sparsities that rise to
 the case's. The last mask is then trained from several places, beside the dense network from its start: from its start;
 from the weights that it was cut from; from another draw; from its start, with the mask shuffled within each layer. The
-last two once more with every weight over the root of the share of its layer that is left: these two, and what comes
-after epoch 20, were added when the others had been seen. Momentum and order begin anew in all. Columns hold accuracies
+last two once more with every weight over the root of the share of its layer that is left; and another draw with each
+layer as large as in the ticket's start: these three, and what comes after epoch 20, were added when the others had been
+seen. Momentum and order begin anew in all. Columns hold accuracies
 in % after each of `EPOCHS`, 16 numbers each; `left` the share of each layer that is left, in %, 16 numbers each.
 
 Case "courses": eleven phases in a row, nothing set back, with a cut before each phase but the first, to the sparsities
@@ -126,6 +127,16 @@ def rescaled(state):
     return replace(state, params=params)
 
 
+def as_large(state, like):
+    """Every layer times a factor, so that the weights that are left have the root mean square that they have there."""
+    sizes = {}
+    for name, mask in kept(state).items():
+        key = name.replace("weight", "parametrizations.weight.original")
+        squares = [torch.where(mask, each.params[key], 0).square().sum((1, 2)) for each in (like, state)]
+        sizes[key] = (squares[0] / squares[1]).sqrt().view(-1, 1, 1)
+    return replace(state, params={name: value * sizes.get(name, 1.0) for name, value in state.params.items()})
+
+
 def ticket(seeds, sparsity, parts):
     """The networks at the end of the last phase, with the mask that they are cut to."""
     state = start = begin(seeds)
@@ -139,13 +150,15 @@ def places(found):
     """From where the mask of a ticket is trained, beside the dense network."""
     seeds, own = list(found.seeds), kept(found)
     start = begin(seeds)
-    another, other = with_masks(begin(seeds, draw=1000), own), with_masks(start, shuffled(own, seeds))
+    rewound, other = with_masks(start, own), with_masks(start, shuffled(own, seeds))
+    another = with_masks(begin(seeds, draw=1000), own)
     return {
         "dense": start,
-        "its start": with_masks(start, own),
+        "its start": rewound,
         "its weights": found,
         "another start": another,
         "shuffled mask": other,
+        "another start, as large": as_large(another, rewound),
         "another start, rescaled": rescaled(another),
         "shuffled mask, rescaled": rescaled(other),
     }

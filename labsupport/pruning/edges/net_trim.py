@@ -61,32 +61,41 @@ def net_trim(
     on, radius = y > 0, epsilon * float(y.norm())
     threshold = torch.full_like(before[0], float(before.abs().mean()) / rho)
     threshold[list(fixed)] = 0
+    sparse, steps = _alternated(before, rows, y, threshold, radius, num_steps, tolerance)
+    answer = rows @ sparse.mT
+    misfit = float((answer - y)[on].norm() / y.norm())
+    overshoot = float(answer.masked_fill(on, 0).amax().clamp(min=0) / y.amax())
+    return Trimmed(sparse.to(weight.dtype), misfit, overshoot, steps)
+
+
+def _alternated(
+    before: Tensor, rows: Tensor, y: Tensor, threshold: Tensor, radius: float, num_steps: int, tolerance: float
+) -> tuple[Tensor, int]:
+    """The sparse copy of the weights when the copies agree, and the steps it took; duals are scaled."""
     scale = float(rows.square().mean()) * len(rows)  # so that both copies weigh alike
     unit = torch.eye(rows.shape[1], dtype=rows.dtype, device=rows.device)
     system = torch.linalg.cholesky(scale * unit + rows.mT @ rows)
-    joint, sparse, dual, pull = before, before, torch.zeros_like(before), torch.zeros_like(y)  # duals are scaled
+    joint, sparse, dual, pull = before, before, torch.zeros_like(before), torch.zeros_like(y)
     for step in range(1, num_steps + 1):
         old = sparse
         sparse = _shrunk(joint + dual, threshold)
-        said = _projected(rows @ joint.mT + pull, y, on, radius)
+        said = _projected(rows @ joint.mT + pull, y, radius)
         right = scale * (sparse - dual) + (said - pull).mT @ rows
         joint = torch.cholesky_solve(right.mT, system).mT
         dual, pull = dual + joint - sparse, pull + rows @ joint.mT - said
         apart, moved = float((joint - sparse).norm()), float((sparse - old).norm())
         if step > 1 and max(apart, moved) <= tolerance * float(joint.norm()):
             break
-    answer = rows @ sparse.mT
-    misfit = float((answer - y)[on].norm() / y.norm())
-    overshoot = float(answer.masked_fill(on, 0).amax().clamp(min=0) / y.amax())
-    return Trimmed(sparse.to(weight.dtype), misfit, overshoot, step)
+    return sparse, step
 
 
 def _shrunk(value: Tensor, threshold: Tensor) -> Tensor:
     return value.sign() * (value.abs() - threshold).clamp(min=0)
 
 
-def _projected(value: Tensor, y: Tensor, on: Tensor, radius: float) -> Tensor:
+def _projected(value: Tensor, y: Tensor, radius: float) -> Tensor:
     """The nearest outputs that meet both constraints."""
+    on = y > 0
     away = (value - y) * on
     length = float(away.norm())
     inside = y + away * min(1.0, radius / length if length else 1.0)

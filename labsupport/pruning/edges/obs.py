@@ -73,7 +73,7 @@ def inverse_by_examples(rows: Tensor, *, damping: float) -> Tensor:
     inverse = torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device) / damping
     for row in rows.double():
         pulled = inverse @ row
-        inverse = inverse - torch.outer(pulled, pulled) / (len(rows) + row @ pulled)
+        inverse = inverse.addr_(pulled, pulled / -(len(rows) + row @ pulled))
     return inverse
 
 

@@ -25,32 +25,32 @@ class Merged(NamedTuple):
     pairs: Tensor
 
 
-def merge(weight: Tensor, activations: Tensor, kept: Sequence[int] | Tensor) -> Tensor:
+def merge(weight_out: Tensor, activations: Tensor, kept: Sequence[int] | Tensor) -> Tensor:
     """Outgoing weights of the units kept that give back, as nearly as they can, the sums of all.
 
-    argmin_W ‖A_S Wᵀ − A weightᵀ‖, the shortest such W where the units kept are linearly dependent. It may follow any
-    choice of units. The bias of the next layer is left alone; with a column of ones among the activations, kept, and
-    the bias as its weights, it is refitted too.
+    argmin_W ‖A_S Wᵀ − A weight_outᵀ‖, the shortest such W where the units kept are linearly dependent. It may follow
+    any choice of units. The bias of the next layer is left alone; with a column of ones among the activations, kept,
+    and the bias as its weights, it is refitted too.
 
     Args:
-        weight: (…, out, units), leading dimensions are members.
+        weight_out: (…, out, units), leading dimensions are members.
         activations: (…, n, units).
         kept: indices (…, k), k >= 1, none twice.
     Returns:
-        (…, out, k) in the order of `kept`, in the dtype of `weight`.
+        (…, out, k) in the order of `kept`, in the dtype of `weight_out`.
     Raises:
         ValueError: shapes do not fit, values are not finite, or kept is empty, out of range or names a unit twice.
     Source: Mariet & Sra 2016, arXiv:1511.05077, section 3, where it is called fusing.
     """
-    index = _checked(weight, activations, kept)
+    index = _checked(weight_out, activations, kept)
     full = activations.double()
     some = full.gather(-1, index[..., None, :].expand(*full.shape[:-1], index.shape[-1]))
     turned, small = torch.linalg.qr(some)
     left, values, right = torch.linalg.svd(small, full_matrices=False)
     noise = max(some.shape[-2:]) * torch.finfo(activations.dtype).eps * values[..., :1]
     inverse = torch.where(values > noise, 1 / values, 0.0)
-    target = turned.mT @ (full @ weight.double().mT)
-    return (right.mT @ (inverse[..., None] * (left.mT @ target))).mT.to(weight)
+    target = turned.mT @ (full @ weight_out.double().mT)
+    return (right.mT @ (inverse[..., None] * (left.mT @ target))).mT.to(weight_out)
 
 
 def saliency(weight_in: Tensor, bias: Tensor, weight: Tensor, *, activation: str) -> Tensor:
@@ -147,9 +147,10 @@ def _weight_sets(where: str, weight_in: Tensor, bias: Tensor, weight: Tensor, ac
 def _checked(weight: Tensor, activations: Tensor, kept: Sequence[int] | Tensor) -> Tensor:
     shapes = tuple(weight.shape), tuple(activations.shape)
     if min(map(len, shapes)) < 2 or shapes[0][:-2] != shapes[1][:-2] or shapes[0][-1] != shapes[1][-1]:
-        raise ValueError(f"merge: weight must be (…, out, units) and activations (…, n, units), got shapes {shapes}")
+        rule = "weight_out must be (…, out, units) and activations (…, n, units)"
+        raise ValueError(f"merge: {rule}, got shapes {shapes}")
     if not is_finite(weight) or not is_finite(activations) or not activations.numel():
-        raise ValueError("merge: weight and activations must be finite and not empty, got others")
+        raise ValueError("merge: weight_out and activations must be finite and not empty, got others")
     index = torch.as_tensor(kept, device=weight.device)
     if index.dtype != torch.int64 or index.shape[:-1] != weight.shape[:-2] or not index.numel():
         rule = "kept must be indices (…, k), one or more, with the members in front"
