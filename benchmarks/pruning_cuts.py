@@ -75,7 +75,7 @@ def edits() -> Iterator[Row]:
         yield clocked(f"an edit, {name}", partial(our_edit, net, tied, kept), partial(their_edit, net, x, kept),
                       peer_name="Torch-Pruning, get_pruning_group and prune", rounds=61)  # fmt: skip
         edit = surgery.keep(tied, kept)
-        yield clocked(f"its second half, {name}", partial(our_cut, net, edit), partial(their_prune, net, x, kept),
+        yield clocked(f"the cut alone, {name}", partial(our_cut, net, edit), partial(their_prune, net, x, kept),
                       peer_name="Torch-Pruning, prune alone", rounds=61)  # fmt: skip
 
 

@@ -66,10 +66,9 @@ TABLE: dict[str, Entry] = {
     "pruning.surgery.edits.silence": cannot("masks made from an edit lie on the CPU, as it does; move them"),
     "pruning.surgery.graphs.Graph": cannot(NO_TENSOR),
     "pruning.surgery.graphs.Group": cannot(NO_TENSOR),
-    "pruning.surgery.graphs.Held": runs(lambda d: surgery.graphs.Held({}, "", floats(d, 2)).value),
     "pruning.surgery.graphs.Place": cannot(NO_TENSOR),
     "pruning.surgery.graphs.graph": runs(lambda d: surgery.graph(plain(d).module, floats(d, 2, 4)) and ()),
     "pruning.surgery.graphs.held_by": runs(
-        lambda d: [each.value for held in surgery.graphs.held_by("", masked(d))[0].values() for each in held]
+        lambda d: [each[2] for held in surgery.graphs.held_by("", masked(d))[0].values() for each in held]
     ),
 }

@@ -70,7 +70,7 @@ TABLE: dict[str, Entry] = {
     ),
     "pruning.nodes.merging.saliency": runs(lambda d: nodes.saliency(*alike(d), activation="relu")),
     "pruning.nodes.networks.Layer": runs(lambda d: [cut(d).activations, cut(d).weight, cut(d).bias, cut(d).sums]),
-    "pruning.nodes.networks.Network": runs(stacked),
+    "pruning.nodes.networks.Perceptron": runs(stacked),
     "pruning.nodes.networks.layer": runs(lambda d: cut(d).tail(floats(d, 5, 2, 6, 2))),
     "pruning.nodes.networks.losses": runs(lambda d: nodes.losses(floats(d, 2, 6, 3), labels(d))),
     "pruning.nodes.networks.network": runs(stacked),

@@ -199,17 +199,41 @@ def test_what_cannot_be_followed_is_fixed_and_says_why():
     torch.testing.assert_close(surgery.cut(odd, edit)(x), expected)
 
 
-def test_a_view_with_a_size_written_down_and_a_grouped_convolution_are_fixed():
-    class Written(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.conv, self.grouped, self.end = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1, groups=2), nn.Linear(16, 2)
+class Through(nn.Module):
+    """A convolution of four channels, something, and a linear layer."""
 
-        def forward(self, x):
-            return self.end(self.grouped(self.conv(x)).view(-1, 16))
+    def __init__(self, between, width):
+        super().__init__()
+        self.conv, self.grouped = nn.Conv2d(1, 4, 1), nn.Conv2d(4, 4, 1, groups=2)
+        self.end, self.between = nn.Linear(width, 2), (between,)
 
-    tied = surgery.graph(Written(), torch.zeros(2, 1, 4, 4))
-    assert tied.units == {} and "Conv2d 'grouped' reads them" in [group.fixed for group in tied.groups]
+    def forward(self, x):
+        return self.end(self.between[0](self, self.conv(x)))
+
+
+THROUGH = {
+    "a view": (lambda net, h: h.view(h.size(0), -1), 16, ""),
+    "a mean over pixels": (lambda net, h: h.mean((-2, -1)), 4, ""),
+    "a sum over pixels": (lambda net, h: torch.sum(h, dim=[2, 3]), 4, ""),
+    "a view of a size that is written down": (lambda net, h: h.view(-1, 16), 16, "view reads them"),
+    "a mean over units": (lambda net, h: h.mean(1).flatten(1), 4, "mean reads them"),
+    "a mean over all": (lambda net, h: h + h.mean() * h.sum((1, 2, 3)).sum(), 16, "mean reads them"),
+    "groups": (lambda net, h: net.grouped(h).flatten(1), 16, "Conv2d 'grouped' reads them"),
+    "a product with a picture": (lambda net, h: (h * h[:, :1]).flatten(1), 16, "getitem reads them"),
+    "a softmax over units": (lambda net, h: h.softmax(1).flatten(1), 16, "softmax reads them"),
+}
+
+
+@pytest.mark.parametrize("what", THROUGH)
+def test_what_lies_between_two_layers_is_followed_or_fixes_the_units(what):
+    between, width, why = THROUGH[what]
+    net, x = Through(between, width if what != "a mean over all" else 2), torch.rand(3, 1, 2, 2, generator=seeded())
+    tied = surgery.graph(net, x)
+    assert next(group for group in tied.groups if "conv" in group.layers).fixed == why
+    if not why:
+        edit = surgery.keep(tied, {"conv": [3, 1]})
+        expected = masks.apply_(copy.deepcopy(net), surgery.silence(edit))(x)
+        torch.testing.assert_close(surgery.cut(net, edit)(x), expected)
 
 
 # --- units that are dead by their weights

@@ -8,7 +8,7 @@ Stacked networks are members of one computation, each with its own order. `merge
 """
 
 from labsupport.pruning.nodes.merging import Merged, absorb, merge, merge_alike, saliency
-from labsupport.pruning.nodes.networks import Layer, Network, layer, losses, network, outputs
+from labsupport.pruning.nodes.networks import Layer, Perceptron, layer, losses, network, outputs
 from labsupport.pruning.nodes.ranking import greedy, kept_after
 from labsupport.pruning.nodes.scores import (
     ablation_losses,
@@ -20,7 +20,7 @@ from labsupport.pruning.nodes.scores import (
 )
 
 __all__ = [
-    "Layer", "Merged", "Network", "ablation_losses", "absorb", "activation_norm", "greedy", "kept_after", "layer",
+    "Layer", "Merged", "Perceptron", "ablation_losses", "absorb", "activation_norm", "greedy", "kept_after", "layer",
     "losses", "merge", "merge_alike", "network", "of_all_layers", "onorm", "outputs", "pair_losses", "saliency",
     "taylor",
 ]  # fmt: skip

@@ -17,11 +17,11 @@ from labsupport.models import ACTIVATIONS
 from labsupport.population import State
 from labsupport.values import check_count
 
-__all__ = ["Layer", "Network", "layer", "losses", "network", "outputs"]
+__all__ = ["Layer", "Perceptron", "layer", "losses", "network", "outputs"]
 
 
 @dataclass(frozen=True, eq=False)
-class Network:
+class Perceptron:
     """Linear layers with elementwise functions between them.
 
     Attributes:
@@ -71,7 +71,7 @@ class Layer:
         return (self.weight @ self.activations.mT + self.bias[..., None]).mT
 
 
-def network(source: nn.Sequential | State) -> Network:
+def network(source: nn.Sequential | State) -> Perceptron:
     """The tensors of a perceptron, or of a population of them.
 
     Args:
@@ -94,7 +94,7 @@ def network(source: nn.Sequential | State) -> Network:
     weights = [values[f"{names[i]}.weight"].detach() for i in range(0, len(parts), 2)]
     biases = [values[f"{names[2 * i]}.bias"].detach() if parts[2 * i].bias is not None
               else weight.new_zeros(weight.shape[:-1]) for i, weight in enumerate(weights)]  # fmt: skip
-    return Network(tuple(weights), tuple(biases), tuple(map(_apart, parts[1::2])))
+    return Perceptron(tuple(weights), tuple(biases), tuple(map(_apart, parts[1::2])))
 
 
 def _apart(activation: nn.Module) -> nn.Module:
@@ -117,7 +117,7 @@ def losses(outputs: Tensor, y: Tensor) -> Tensor:
     return cross_entropy(outputs.movedim(-1, 1), y.expand(outputs.shape[:-1]), reduction="none")
 
 
-def outputs(net: Network, x: Tensor, kept: Tensor | None = None) -> Tensor:
+def outputs(net: Perceptron, x: Tensor, kept: Tensor | None = None) -> Tensor:
     """What a network says without some of its hidden units: (…, n, out).
 
     Args:
@@ -130,7 +130,7 @@ def outputs(net: Network, x: Tensor, kept: Tensor | None = None) -> Tensor:
     return _run(net, x, _masks("outputs", net, kept), slice(0, None))
 
 
-def layer(net: Network, x: Tensor, y: Tensor, kept: Tensor | None = None, *, at: int,
+def layer(net: Perceptron, x: Tensor, y: Tensor, kept: Tensor | None = None, *, at: int,
           loss: Callable[[Tensor, Tensor], Tensor] = losses) -> Layer:  # fmt: skip
     """A hidden layer on given examples; units that are not kept put out 0, here and in the other layers.
 
@@ -159,7 +159,7 @@ def layer(net: Network, x: Tensor, y: Tensor, kept: Tensor | None = None, *, at:
     return Layer(activations, weight, bias, tail)
 
 
-def _run(net: Network, h: Tensor, masks: list[Tensor | None], which: slice) -> Tensor:
+def _run(net: Perceptron, h: Tensor, masks: list[Tensor | None], which: slice) -> Tensor:
     """Through some of the linear layers and the functions after them; the last of all has none.
 
     Examples lie side by side in memory, (…, units, n) seen from the other side: what runs over them is then fast.
@@ -176,7 +176,7 @@ def _silenced(h: Tensor, mask: Tensor | None) -> Tensor:
     return h if mask is None else torch.where(mask[..., None], h, 0.0)
 
 
-def _masks(where: str, net: Network, kept: Tensor | None) -> list[Tensor | None]:
+def _masks(where: str, net: Perceptron, kept: Tensor | None) -> list[Tensor | None]:
     if kept is None:
         return [None] * len(net.widths)
     if not isinstance(kept, Tensor) or kept.dtype != torch.bool or kept.shape[-1:] != (sum(net.widths),):
@@ -185,7 +185,7 @@ def _masks(where: str, net: Network, kept: Tensor | None) -> list[Tensor | None]
     return list(kept.split(net.widths, -1))
 
 
-def _check_x(where: str, net: Network, x: Tensor) -> None:
+def _check_x(where: str, net: Perceptron, x: Tensor) -> None:
     columns = net.weights[0].shape[-1]
     if not isinstance(x, Tensor) or x.ndim < 2 or x.shape[-1] != columns:
         got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__

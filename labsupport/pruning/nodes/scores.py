@@ -11,7 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from labsupport.pruning.nodes.networks import Layer, Network, layer, losses
+from labsupport.pruning.nodes.networks import Layer, Perceptron, layer, losses
 from labsupport.values import check_choice, check_count, is_finite
 
 __all__ = ["ablation_losses", "activation_norm", "of_all_layers", "onorm", "pair_losses", "taylor"]
@@ -106,7 +106,7 @@ def taylor(layer: Layer, *, order: int = 2) -> Tensor:
 
 
 def of_all_layers(
-    score: Callable[[Layer], Tensor], net: Network, x: Tensor, y: Tensor, *, loss: Callable = losses
+    score: Callable[[Layer], Tensor], net: Perceptron, x: Tensor, y: Tensor, *, loss: Callable = losses
 ) -> Callable[[Tensor], Tensor]:
     """Scores of every hidden unit as a function of which are kept, for `greedy`: (…, units) -> (…, units).
 

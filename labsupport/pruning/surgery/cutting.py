@@ -26,6 +26,7 @@ def cut(module: nn.Module, edit: Edit) -> nn.Module:
     return cut_(copy.deepcopy(module), edit)
 
 
+@torch.no_grad()
 def cut_(module: nn.Module, edit: Edit, optimizer: torch.optim.Optimizer | None = None) -> nn.Module:
     """Cut units out of a module, in place, and out of its optimizer, which then goes on where it stands.
 
@@ -49,17 +50,17 @@ def cut_(module: nn.Module, edit: Edit, optimizer: torch.optim.Optimizer | None 
         got = f"those of {edit.members} members: see cut_state"
         raise ValueError(f"cut_: edit must keep units of one network, got {got}")
     pairs: list[Pair] = []
-    made: list[tuple[Held, Tensor]] = []
+    made: list[tuple[dict[str, Tensor | None], str, Tensor]] = []
     for name, steps in edit.steps.items():
-        for held in tensors[name]:
-            small = _pick(held.value.detach(), steps)
-            if isinstance(held.value, nn.Parameter):
-                small = nn.Parameter(small, requires_grad=held.value.requires_grad)
-                pairs.append((held.value, small, name))
-            made.append((held, small))
+        for store, key, value, trained in tensors[name]:
+            small = _pick(value, steps)
+            if trained:
+                small = nn.Parameter(small, value.requires_grad)
+                pairs.append((value, small, name))
+            made.append((store, key, small))
     carried = None if optimizer is None else _carried(optimizer, module, pairs, edit)
-    for held, small in made:
-        held.store[held.key] = small
+    for store, key, small in made:
+        store[key] = small
     for layer in layers:
         _resize(layer)
     if carried:
@@ -101,7 +102,7 @@ def _check_fits(where: str, module: nn.Module, edit: Edit) -> tuple[dict[str, li
         got = f"{type(module).__name__} and {type(edit).__name__}"
         raise ValueError(f"{where}: module must be a torch.nn.Module and edit an Edit, got {got}")
     tensors, layers = held_by(where, module)
-    own, other = {name: each[0].value.shape for name, each in tensors.items()}, edit.shapes
+    own, other = {name: each[0][2].shape for name, each in tensors.items()}, edit.shapes
     if own != other:
         name = next(name for name in (*own, *other) if own.get(name) != other.get(name))
         got = f"one for {name} {other.get(name, 'none')}, where module has {tuple(own.get(name, ())) or 'none'}"
@@ -117,7 +118,7 @@ def _check_fits(where: str, module: nn.Module, edit: Edit) -> tuple[dict[str, li
 def _pick(value: Tensor, steps: Steps, *, stacked: bool = False) -> Tensor:
     """The entries that are kept; with `stacked`, behind an axis of members, for each its own where steps say so."""
     for dim, index in steps:
-        index, axis = index.to(value.device), dim + stacked
+        index, axis = index if value.is_cpu else index.to(value.device), dim + stacked
         if index.ndim == 1:
             value = value.index_select(axis, index)
         else:
@@ -162,7 +163,7 @@ def _sliced(slot: str, entry: Any, shape: tuple[int, ...], steps: Steps) -> Any:
     if entry.ndim != len(shape) or any(a not in (1, b) for a, b in zip(entry.shape, shape)):
         got = f"{slot} {list(entry.shape)}"
         raise ValueError(f"cut_: optimizer must hold one entry for each weight of {list(shape)}, got {got}")
-    return _pick(entry.detach(), [(dim, index) for dim, index in steps if entry.shape[dim] == shape[dim]])
+    return _pick(entry, [(dim, index) for dim, index in steps if entry.shape[dim] == shape[dim]])
 
 
 def _resize(layer: nn.Module) -> None:
@@ -175,6 +176,6 @@ def _resize(layer: nn.Module) -> None:
         groups = rows if layer.groups > 1 else 1
         sizes = {"groups": groups, "out_channels": rows, "in_channels": columns * groups}
     else:
-        named = (layer.weight, layer.bias, layer.running_mean)
-        sizes = {"num_features": next(len(value) for value in named if value is not None)}
+        value = layer.running_mean if layer.weight is None else layer.weight
+        sizes = {"num_features": layer.num_features if value is None else len(value)}
     layer.__dict__.update(sizes)

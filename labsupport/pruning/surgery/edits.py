@@ -50,7 +50,10 @@ class Edit:
                 if each not in wide:
                     wide[each] = (index[..., None] * each + torch.arange(each)).flatten(-2)
                 found.setdefault(name, []).append((dim, wide[each]))
-        return {name: sorted(steps, key=lambda step: step[0]) for name, steps in found.items()}  # rows first: faster
+        for steps in found.values():
+            if len(steps) > 1:
+                steps.sort(key=lambda step: step[0])  # rows first: that is faster
+        return found
 
     @cached_property
     def layers(self) -> tuple[str, ...]:

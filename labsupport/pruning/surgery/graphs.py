@@ -16,8 +16,9 @@ from torch.nn.utils import parametrize, prune
 
 from labsupport.pruning.masks import is_ours, name_of
 
-__all__ = ["Graph", "Group", "Place", "Held", "graph", "held_by"]
+__all__ = ["Graph", "Group", "Place", "graph", "held_by"]
 
+Held = tuple[dict[str, "Tensor | None"], str, Tensor, bool]
 CALLED = {
     "same": {
         *(torch.relu, torch.tanh, torch.sigmoid, torch.abs, torch.neg, torch.clamp, operator.neg, "relu", "relu_"),
@@ -113,7 +114,7 @@ def graph(module: nn.Module, example: Tensor) -> Graph:
         got = f"{type(module).__name__} and {type(example).__name__}"
         raise ValueError(f"graph: module must be a torch.nn.Module and example a tensor, got {got}")
     tensors, layers = held_by("graph", module)
-    shapes = {name: tuple(each[0].value.shape) for name, each in tensors.items()}
+    shapes = {name: tuple(each[0][2].shape) for name, each in tensors.items()}
     for path, layer in layers.items():
         _check_weights(path, layer)
     twin = copy.deepcopy(module).eval()
@@ -142,16 +143,10 @@ def _check_weights(path: str, layer: nn.Module) -> None:
         raise ValueError(f"graph: {rule}, got others in {path!r}: see masks.from_torch_prune_")
 
 
-class Held(NamedTuple):
-    """A tensor of a module, and the dict that holds it."""
-
-    store: dict[str, Tensor | None]
-    key: str
-    value: Tensor
-
-
 def held_by(where: str, module: nn.Module) -> tuple[dict[str, list[Held]], dict[str, nn.Module]]:
     """The tensors of a module by plain names, a masked parameter with its mask, and its layers by paths.
+
+    Each tensor comes as the dict that holds it, its key there, itself, and whether it is a parameter.
 
     Raises:
         ValueError: one tensor stands under two names.
@@ -160,7 +155,7 @@ def held_by(where: str, module: nn.Module) -> tuple[dict[str, list[Held]], dict[
     layers, seen = dict(module.named_modules()), set()
     for path, layer in layers.items():
         masked = "parametrizations" in path
-        for store in (layer._parameters, layer._buffers):
+        for store, trained in ((layer._parameters, True), (layer._buffers, False)):
             for key, value in store.items():
                 if value is None:
                     continue
@@ -168,7 +163,7 @@ def held_by(where: str, module: nn.Module) -> tuple[dict[str, list[Held]], dict[
                 if id(value) in seen:
                     raise ValueError(f"{where}: module must tie no tensors, got {name!r} under another name too")
                 seen.add(id(value))
-                found.setdefault(name_of(name) if masked else name, []).append(Held(store, key, value))
+                found.setdefault(name_of(name) if masked else name, []).append((store, key, value, trained))
     return found, layers
 
 
