@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from labsupport import population
 from labsupport.data import Rows
 from labsupport.population import Scores, State
 from labsupport.pruning.edges.ranking import check_sparsity, keep_largest
+from labsupport.pruning.masks import name_of, plain
 from labsupport.values import check_count, holds, is_finite
 
 __all__ = ["Costs", "by_sensitivity", "costs", "latency", "layer_masks", "sensitivity", "weights_of"]
@@ -88,6 +90,8 @@ def by_sensitivity(
     check_sparsity("by_sensitivity", sparsity)
     at = torch.tensor([float(value) for value in sparsities], dtype=torch.float64)
     weights = torch.tensor([check_count("by_sensitivity", "sizes", size) for size in sizes], dtype=torch.float64)
+    if not len(weights):
+        raise ValueError("by_sensitivity: sizes must name a layer or more, got none")
     if not isinstance(losses, Tensor) or losses.shape != (len(weights), len(at)) or not is_finite(losses):
         got = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         raise ValueError(f"by_sensitivity: losses must be finite, ({len(weights)}, {len(at)}), got {got}")
@@ -133,6 +137,8 @@ def layer_masks(
 def costs(module: nn.Module, x: Tensor) -> Costs:
     """Counted in one pass of x: linear layers and convolutions, whose weights of 0 are multiplied like others.
 
+    The pass is one in eval mode, which is then what it was. What a mask hides counts as 0.
+
     Raises:
         ValueError: it is no module.
     """
@@ -147,17 +153,19 @@ def costs(module: nn.Module, x: Tensor) -> Costs:
     kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
     hooks = [layer.register_forward_hook(count) for layer in module.modules() if isinstance(layer, kinds)]
     try:
-        with torch.no_grad():
+        with torch.no_grad(), _evaluating(module):
             module(x)
     finally:
         for hook in hooks:
             hook.remove()
-    params = list(module.parameters())
-    return Costs(sum(p.numel() for p in params), sum(int(p.count_nonzero()) for p in params), sum(counted))
+    params = dict(module.named_parameters())
+    shown = plain(params | {name: mask for name, mask in module.named_buffers() if name_of(name) != name})
+    nonzero = sum(int(value.count_nonzero()) for value in shown.values())
+    return Costs(sum(value.numel() for value in params.values()), nonzero, sum(counted))
 
 
 def latency(module: nn.Module, x: Tensor, *, num_rounds: int = 30) -> float:
-    """Seconds of one forward pass without gradients: the median of several, after three that do not count.
+    """Seconds of one forward pass in eval mode, without gradients: the median of several, after three more.
 
     Raises:
         ValueError: it is no module, or num_rounds < 1.
@@ -167,7 +175,7 @@ def latency(module: nn.Module, x: Tensor, *, num_rounds: int = 30) -> float:
     check_count("latency", "num_rounds", num_rounds)
     wait = torch.accelerator.synchronize if x.device.type not in ("cpu", "meta") else lambda: None
     times = []
-    with torch.inference_mode():
+    with torch.inference_mode(), _evaluating(module):
         for _ in range(3 + num_rounds):
             wait()
             start = time.perf_counter()
@@ -175,3 +183,15 @@ def latency(module: nn.Module, x: Tensor, *, num_rounds: int = 30) -> float:
             wait()
             times.append(time.perf_counter() - start)
     return statistics.median(times[3:])
+
+
+@contextmanager
+def _evaluating(module: nn.Module) -> Iterator[None]:
+    """In eval mode, so that norms and random state stay as they are; then each layer in its mode of before."""
+    modes = {layer: layer.training for layer in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for layer, mode in modes.items():
+            layer.training = mode

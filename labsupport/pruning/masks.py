@@ -129,6 +129,9 @@ def masked(state: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str
     Raises:
         ValueError: a mask has a name that is not in the state, is not boolean, or has another shape.
     """
+    if not isinstance(state, Mapping) or not isinstance(masks, Mapping):
+        got = f"{type(state).__name__} and {type(masks).__name__}"
+        raise ValueError(f"masked: state and masks must map names to tensors, got {got}")
     for name, mask in masks.items():
         if name not in state:
             raise ValueError(f"masked: masks must have names of the state, got {name!r}")
@@ -157,13 +160,17 @@ def from_torch_prune_(module: nn.Module) -> nn.Module:
             name = f"{path}.{own}".lstrip(".")
             _check_place("from_torch_prune_", module, f"{name}_orig", places)
             masks[name] = layer.get_buffer(f"{own}_mask") != 0
+    orders = {}
     for name in masks:
         path, _, own = name.rpartition(".")
         layer = module.get_submodule(path)
-        hidden, order = layer.get_parameter(f"{own}_orig").detach().clone(), [own, *layer._parameters]
+        orders.setdefault(path, []).append(own)
+        hidden = layer.get_parameter(f"{own}_orig").detach().clone()
         prune.remove(layer, own)
         layer.get_parameter(own).data = hidden
-        _sort(layer, order)
+    for path, pruned in orders.items():  # torch puts what it prunes last; its own layers have their weights first
+        layer = module.get_submodule(path)
+        _sort(layer, sorted([*pruned, *layer._parameters], key=lambda own: "bias" in own))
     return apply_(module, masks)
 
 
@@ -181,10 +188,10 @@ def to_torch_prune_(module: nn.Module) -> nn.Module:
 def _masks(layer: nn.Module) -> dict[str, Tensor]:
     """Of one layer: name of its own parameter -> mask."""
     lists = layer._modules.get("parametrizations", {})
-    return {own: each[0].mask for own, each in lists.items() if _is_ours(each)}
+    return {own: each[0].mask for own, each in lists.items() if is_ours(each)}
 
 
-def _is_ours(parametrized: nn.Module) -> bool:
+def is_ours(parametrized: nn.Module) -> bool:
     return len(parametrized) == 1 and isinstance(parametrized[0], _Mask)
 
 
@@ -196,6 +203,7 @@ def _wrap(layer: nn.Module, masks: Mapping[str, Tensor]) -> nn.Module:
     order, base = tuple(layer._parameters), type(layer)
     for own, mask in masks.items():
         parametrize.register_parametrization(layer, own, _Mask(mask, order), unsafe=True)
+    layer.parametrizations.train(layer.training)
     # torch forbids pickles of such a layer, and its copies share a class, so that unmasking one would break the other
     made = type(layer)
     made.__reduce_ex__ = _reduced
@@ -241,7 +249,7 @@ def _check_module(where: str, module: nn.Module) -> None:
         raise ValueError(f"{where}: module must be a torch.nn.Module, got {type(module).__name__}")
     for path, layer in module.named_modules():
         lists = layer._modules.get("parametrizations", {})
-        if len({_is_ours(each) for each in lists.values()}) > 1:
+        if len({is_ours(each) for each in lists.values()}) > 1:
             raise ValueError(f"{where}: a masked layer must have no other parametrization, got one in {path!r}")
 
 

@@ -432,6 +432,7 @@ class TestNetTrim:
         ("change", "message"),
         [
             ({"epsilon": -1}, "epsilon must be a finite number >= 0"),
+            ({"epsilon": 1.0}, r"epsilon must lie in \[0, 1\)"),
             ({"rho": 0}, "rho must be > 0"),
             ({"tolerance": 0}, "tolerance must be > 0"),
             ({"num_steps": 0}, "num_steps must be an integer >= 1"),

@@ -49,7 +49,7 @@ def kernel(activations: Tensor, *, beta: float, epsilon: float) -> Tensor:
 def spectrum(kernel: Tensor) -> Spectrum:
     """Eigenvalues and eigenvectors of a kernel, for many calls of `sample`, `sample_any` and `log_symmetric`.
 
-    What rounding alone can make of 0, N·eps·(largest) in the kernel's dtype, becomes 0.
+    What rounding alone can make of 0 becomes 0: N·eps·(largest) in float64, and eps·‖L‖_F of the kernel's dtype.
 
     Raises:
         ValueError: the kernel is not a symmetric (N, N) matrix, not finite, or has an eigenvalue < 0.
@@ -69,7 +69,8 @@ def log_symmetric(values: Tensor, *, k: int) -> Tensor:
         ValueError: a value is negative or not finite, or k is out of range.
     Source: Kulesza & Taskar 2012, arXiv:1207.6083, algorithm 7.
     """
-    if values.ndim != 1 or not is_finite(values) or not holds(values >= 0):
+    real = isinstance(values, Tensor) and not values.is_complex()
+    if not real or values.ndim != 1 or not is_finite(values) or not holds(values >= 0):
         raise ValueError(f"log_symmetric: values must be finite numbers >= 0 of shape (N,), got {values}")
     check_size("log_symmetric", k, len(values), at_least=0)
     logs = values.double().log()
@@ -92,8 +93,8 @@ def log_probability(kernel: Tensor, subset: Sequence[int] | Tensor) -> float:
         ValueError: the kernel is refused by `spectrum`; the subset holds a unit twice, or none, or one out of range;
             k is above the rank, so that no subset of this size has a probability.
     """
-    values = decomposed("log_probability", kernel).values
     index = _subset("log_probability", kernel, subset)
+    values = decomposed("log_probability", kernel).values
     check_rank("log_probability", len(index), values)
     return _log_det(kernel, index) - float(log_symmetric(values, k=len(index))[-1, -1])
 
@@ -107,8 +108,8 @@ def log_probability_any(kernel: Tensor, subset: Sequence[int] | Tensor) -> float
     Raises:
         ValueError: the kernel is refused by `spectrum`, or the subset holds a unit twice or one out of range.
     """
-    values = decomposed("log_probability_any", kernel).values
     index = _subset("log_probability_any", kernel, subset, at_least=0)
+    values = decomposed("log_probability_any", kernel).values
     return _log_det(kernel, index) - float(values.log1p().sum())
 
 
@@ -120,10 +121,13 @@ def expected_size(kernel: Tensor) -> Tensor:
     Returns:
         (…,) in the kernel's dtype.
     Raises:
-        ValueError: the kernel is not square, symmetric or finite.
+        ValueError: the kernel is not square, symmetric or finite, or has an eigenvalue below 0.
     """
     _check_kernel("expected_size", kernel)
-    values = torch.linalg.eigvalsh(kernel.double()).clamp(min=0)
+    values = torch.linalg.eigvalsh(kernel.double())
+    if not kernel.is_meta and float(values.min()) < -10 * _noise(kernel, float(values.abs().max())):
+        raise ValueError(f"expected_size: kernel must have no eigenvalue below 0, got {float(values.min()):g}")
+    values = values.clamp(min=0)
     return (values / (1 + values)).sum(-1).to(kernel.dtype)
 
 
@@ -134,11 +138,19 @@ def decomposed(where: str, kernel: Tensor | Spectrum) -> Spectrum:
     if isinstance(kernel, Tensor) and kernel.ndim != 2:
         raise ValueError(f"{where}: kernel must be a matrix (N, N), got shape {tuple(kernel.shape)}")
     _check_kernel(where, kernel)
-    values, vectors = torch.linalg.eigh(kernel.double())
-    noise = len(values) * torch.finfo(kernel.dtype).eps * float(values.abs().max())
+    values, vectors = torch.linalg.eigh(kernel.detach().double())
+    noise = _noise(kernel, float(values.abs().max()))
     if float(values[0]) < -10 * noise:
         raise ValueError(f"{where}: kernel must have no eigenvalue below 0, got {float(values[0]):g}")
     return Spectrum(torch.where(values > noise, values, 0.0), vectors)
+
+
+def _noise(kernel: Tensor, largest: float) -> float:
+    """How far rounding moves an eigenvalue: that of the solver, and of the kernel's entries in their dtype."""
+    solver = kernel.shape[-1] * torch.finfo(torch.float64).eps * largest
+    if kernel.dtype == torch.float64:
+        return solver
+    return solver + torch.finfo(kernel.dtype).eps * float(torch.linalg.matrix_norm(kernel.detach().double()).max())
 
 
 def _check_kernel(where: str, kernel: Tensor) -> None:
@@ -175,7 +187,11 @@ def _check_activations(where: str, activations: Tensor) -> None:
 
 
 def _subset(where: str, kernel: Tensor, subset: Sequence[int] | Tensor, *, at_least: int = 1) -> Tensor:
-    index = torch.as_tensor(subset, device=kernel.device)
+    _check_kernel(where, kernel)
+    try:
+        index = torch.as_tensor(subset, device=kernel.device)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise ValueError(f"{where}: subset must be indices of units, got {subset!r} ({problem})") from problem
     index = index.long() if not index.numel() else index
     if index.ndim != 1 or index.dtype != torch.int64 or len(index) < at_least:
         raise ValueError(f"{where}: subset must name {at_least} or more units by their indices, got {subset}")
@@ -187,5 +203,6 @@ def _subset(where: str, kernel: Tensor, subset: Sequence[int] | Tensor, *, at_le
 
 
 def _log_det(kernel: Tensor, index: Tensor) -> float:
-    sign, log = torch.linalg.slogdet(kernel.double()[index[:, None], index])
-    return float(log) if float(sign) > 0 else -math.inf
+    values = torch.linalg.eigvalsh(kernel.detach().double()[index[:, None], index])
+    rounding = len(values) * torch.finfo(values.dtype).eps * values.abs().max() if len(values) else 0.0
+    return float(values.log().sum()) if holds(values > rounding) else -math.inf

@@ -78,6 +78,10 @@ def gauss_newton(
         raise ValueError(f"gauss_newton: module must be a torch.nn.Module with parameters, got {type(module).__name__}")
     params = {name: value.detach().double() for name, value in module.named_parameters()}
     still = {name: value.double() if value.is_floating_point() else value for name, value in module.named_buffers()}
+    if any(layer.training and isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in module.modules()):
+        raise ValueError("gauss_newton: module must be in eval mode, got a batch norm that mixes examples")
+    if not isinstance(x, Tensor) or not x.ndim or not len(x):
+        raise ValueError(f"gauss_newton: x must be examples (n, …), got {getattr(x, 'shape', type(x).__name__)}")
     x = x.double() if x.is_floating_point() else x
 
     def says(params: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -95,13 +99,14 @@ def gauss_newton(
 def _slope(activation: nn.Module, before: Tensor) -> Tensor:
     with torch.enable_grad():
         place = before.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(activation(place).sum(), place)
+        (slope,) = torch.autograd.grad(activation(place.clone()).sum(), place)
     return slope
 
 
 def _roots(where: str, loss: Loss, said: Tensor, y: Tensor) -> Tensor:
     """R of each example, (n, outputs, outputs), RRᵀ the second derivative of its loss with respect to its output."""
-    if not isinstance(y, Tensor) or len(y) != len(said) or said.ndim != 2 or not is_finite(said):
+    fits = isinstance(y, Tensor) and y.ndim and said.ndim == 2 and len(y) == len(said) > 0
+    if not fits or not is_finite(said):
         got = f"{tuple(said.shape)} and {tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__}"
         raise ValueError(f"{where}: outputs must be finite, (n, outputs), and y have n rows, got {got}")
     y = y.double() if y.is_floating_point() else y

@@ -15,7 +15,7 @@ from labsupport.values import check_choice, check_count, check_number, holds, is
 __all__ = ["Trace", "layer_hessian", "lobs", "obc", "refit"]
 
 AT_ONCE = 2**24  # entries of inverses that are held at a time
-SINGULAR = 1e-13  # smallest pivot, of the largest entry of the diagonal
+SINGULAR = 1e-13  # smallest pivot, of the largest entry of the diagonal; in float32 what rounding leaves of it
 AFRESH = 32  # deletions after which an inverse is computed anew: downdates alone drift
 
 
@@ -45,6 +45,8 @@ def layer_hessian(x: Tensor, *, damping: float, bias: bool = True) -> Tensor:
         rows = torch.cat([rows, rows.new_ones(len(rows), 1)], dim=1)
     matrix = rows.mT @ rows / len(rows)
     matrix.diagonal().add_(damping * matrix.diagonal().mean())
+    if not is_finite(matrix.to(x.dtype)):
+        raise ValueError(f"layer_hessian: x must be small enough for its squares to fit into {x.dtype}")
     return matrix.to(x.dtype)
 
 
@@ -65,11 +67,11 @@ def lobs(weight: Tensor, hessian: Tensor, *, sparsity: float, fixed: Sequence[in
     """
     free = _check_layer("lobs", weight, hessian, fixed)
     check_sparsity("lobs", sparsity)
-    inverse = _inverse("lobs", hessian.double())
+    inverse = _inverse("lobs", hessian.detach())
     moved = weight.detach().double().clone()
     costs = moved.square() / (2 * inverse.diagonal())
     costs[:, ~free] = torch.inf
-    order = costs.flatten().argsort(stable=True)[: num_pruned(len(weight) * int(free.sum()), sparsity)]
+    order = costs.flatten().argsort(stable=True)[: _num_deleted("lobs", len(weight) * int(free.sum()), sparsity)]
     rows, columns = order // weight.shape[1], order % weight.shape[1]
     for place in _turns(rows, len(weight)):
         row, q = rows[place], columns[place]
@@ -95,8 +97,9 @@ class Trace:
     def mask(self, sparsity: float) -> Tensor:
         """(out, columns), True where a weight stays when ⌊sparsity · deletable + ½⌋ are gone; sparsity in [0, 1)."""
         check_sparsity("Trace", sparsity)
+        num_deleted = _num_deleted("Trace", len(self.order), sparsity)
         kept = torch.ones(self.weight.numel(), dtype=torch.bool, device=self.weight.device)
-        kept[self.order[: num_pruned(len(self.order), sparsity)]] = False
+        kept[self.order[:num_deleted]] = False
         return kept.view(self.weight.shape)
 
     def at(self, sparsity: float) -> Tensor:
@@ -105,7 +108,7 @@ class Trace:
         What a row has left minimizes its quadratic error, so it is computed at once and does not drift.
 
         Raises:
-            ValueError: sparsity lies outside [0, 1).
+            ValueError: sparsity lies outside [0, 1), or would leave none of the weights that can be deleted.
         """
         return refit(self.weight, self.mask(sparsity), self.hessian)
 
@@ -130,7 +133,7 @@ def obc(weight: Tensor, hessian: Tensor, *, fixed: Sequence[int] = ()) -> Trace:
     """
     free = _check_layer("obc", weight, hessian, fixed)
     matrix, exact = hessian.detach().double(), weight.detach().double()
-    inverse = _inverse("obc", matrix)
+    inverse = _inverse("obc", hessian.detach())
     found = [_delete_all(exact[rows], matrix, inverse, free) for rows in _chunks(exact)]
     columns, costs = (torch.cat(parts) for parts in zip(*found, strict=True))
     # The head of a row goes when it is the cheapest of all heads; what follows it at a lower cost goes directly after.
@@ -157,14 +160,15 @@ def refit(weight: Tensor, mask: Tensor, hessian: Tensor) -> Tensor:
         got = f"{tuple(mask.shape)} {mask.dtype}" if isinstance(mask, Tensor) else type(mask).__name__
         raise ValueError(f"refit: mask must be boolean of shape {tuple(weight.shape)}, got {got}")
     exact, matrix = weight.detach().double(), hessian.detach().double()
-    parts = [_solve(exact[rows], mask[rows], matrix) for rows in _chunks(exact)]
+    least = _least_pivot(hessian)
+    parts = [_solve(exact[rows], mask[rows], matrix, least) for rows in _chunks(exact)]
     return torch.cat(parts).to(weight.dtype)
 
 
-def _solve(weight: Tensor, mask: Tensor, hessian: Tensor) -> Tensor:
+def _solve(weight: Tensor, mask: Tensor, hessian: Tensor, least: Tensor) -> Tensor:
     pulls = (weight * ~mask) @ hessian
     factor, info = torch.linalg.cholesky_ex(_restricted(hessian, mask))
-    _check_factor("refit", info)
+    _check_factor("refit", info, (factor.diagonal(dim1=1, dim2=2).square() <= least) & mask)
     moves = torch.cholesky_solve((pulls * mask)[..., None], factor)[..., 0]
     return (weight + moves) * mask
 
@@ -180,10 +184,10 @@ def _delete_all(weight: Tensor, hessian: Tensor, inverse: Tensor, free: Tensor) 
     rows, every = torch.arange(len(weight), device=weight.device), weight
     weight, mask = weight.clone(), torch.ones_like(weight, dtype=torch.bool)
     inverses = inverse.expand(len(weight), -1, -1).clone()
-    columns, costs = [], []
+    columns, costs, nothing = [], [], torch.zeros_like(hessian[0, 0])
     for step in range(int(free.sum())):
         if step and step % AFRESH == 0:
-            weight = _solve(every, mask, hessian)
+            weight = _solve(every, mask, hessian, nothing)
             inverses = torch.cholesky_inverse(torch.linalg.cholesky(_restricted(hessian, mask)))
         diagonal = inverses.diagonal(dim1=1, dim2=2)
         cost = (weight.square() / (2 * diagonal)).masked_fill(~(mask & free), torch.inf)
@@ -213,14 +217,24 @@ def _turns(rows: Tensor, num_rows: int) -> Iterator[Tensor]:
 
 
 def _inverse(where: str, hessian: Tensor) -> Tensor:
-    factor, info = torch.linalg.cholesky_ex(hessian)
-    pivots = factor.diagonal().square()
-    _check_factor(where, info + (pivots <= SINGULAR * hessian.diagonal().amax()).sum())
+    factor, info = torch.linalg.cholesky_ex(hessian.double())
+    _check_factor(where, info, factor.diagonal().square() <= _least_pivot(hessian))
     return torch.cholesky_inverse(factor)
 
 
-def _check_factor(where: str, info: Tensor) -> None:
-    if not holds(info == 0):
+def _least_pivot(hessian: Tensor) -> Tensor:
+    return max(SINGULAR, torch.finfo(hessian.dtype).eps) * hessian.detach().double().diagonal().amax()
+
+
+def _num_deleted(where: str, deletable: int, sparsity: float) -> int:
+    found = num_pruned(deletable, sparsity)
+    if found == deletable:
+        raise ValueError(f"{where}: sparsity must leave a weight of the layer, got {sparsity}, {found} of {deletable}")
+    return found
+
+
+def _check_factor(where: str, info: Tensor, small: Tensor) -> None:
+    if not holds(info == 0) or not holds(~small):
         raise ValueError(f"{where}: hessian must be positive definite, got a singular one: add damping")
 
 

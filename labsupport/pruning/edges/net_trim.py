@@ -42,7 +42,7 @@ def net_trim(
     Args:
         weight: (out, columns), before.
         x: (n, columns), the layer's inputs; with a column of ones where the layer has a bias.
-        epsilon: ε >= 0.
+        epsilon: ε in [0, 1).
         rho: weight of the copies' agreement, > 0; any value ends at the same optimum, sooner or later. It counts in
             units of one over the weights' mean size.
         num_steps: at most; >= 1.
@@ -113,7 +113,8 @@ def _check(
             raise ValueError(f"net_trim: {name} must be finite")
     if weight.shape[1] != x.shape[1]:
         raise ValueError(f"net_trim: x must have the {weight.shape[1]} columns of weight, got {x.shape[1]}")
-    check_number("net_trim", "epsilon", epsilon, low=0.0)
+    if check_number("net_trim", "epsilon", epsilon, low=0.0) >= 1:
+        raise ValueError(f"net_trim: epsilon must lie in [0, 1), for at 1 no weight is needed, got {epsilon}")
     for name, value in (("rho", rho), ("tolerance", tolerance)):
         if check_number("net_trim", name, value, low=0.0) == 0:
             raise ValueError(f"net_trim: {name} must be > 0, got 0")

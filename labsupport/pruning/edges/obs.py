@@ -21,7 +21,8 @@ def obs_saliencies(weight: Tensor, inverse: Tensor) -> Tensor:
     Source: Hassibi & Stork 1992, "Second order derivatives for network pruning: optimal brain surgeon", eq. 5.
     """
     _check_vector("obs_saliencies", weight, inverse)
-    diagonal = inverse.diagonal().double()
+    diagonal = inverse.detach().diagonal().double()
+    weight = weight.detach()
     costs = weight.double().square() / (2 * diagonal)
     return costs.masked_fill(diagonal <= 0, torch.inf).to(weight.dtype)
 
@@ -32,21 +33,24 @@ def obs_step(weight: Tensor, inverse: Tensor, *, index: int) -> tuple[Tensor, Te
     w − (w_q / [H⁻¹]_qq) H⁻¹ e_q, and the inverse of the Hessian of what is left.
 
     Args:
-        weight: (n,).
+        weight: (n,), 0 where it was deleted before.
         inverse: (n, n), H⁻¹, symmetric; zero in the rows and columns of weights that were deleted before.
         index: 0 … n − 1, of a weight that is still there.
     Returns:
         The weights, exactly 0 at `index` and at weights deleted before; and the inverse, zero in that row and column.
     Raises:
-        ValueError: other shapes, something is not finite, or the weight is gone.
+        ValueError: other shapes, something is not finite, the weight is gone, or one that is gone is not 0.
     Source: Hassibi & Stork 1992, eq. 5.
     """
     _check_vector("obs_step", weight, inverse)
     if check_count("obs_step", "index", index, at_least=0) >= len(weight):
         raise ValueError(f"obs_step: index must lie in 0 … {len(weight) - 1}, got {index}")
+    weight, inverse = weight.detach(), inverse.detach()
     column = inverse[:, index].double()
     if not holds(column[index] > 0):
         raise ValueError(f"obs_step: index must name a weight that is not deleted yet, got {index}")
+    if not holds((weight == 0) | (inverse.diagonal() != 0)):
+        raise ValueError("obs_step: weight must be 0 where inverse says that it was deleted")
     moved = weight.double() - weight[index].double() / column[index] * column
     rest = inverse.double() - torch.outer(column, column) / column[index]
     moved[index] = 0
@@ -66,12 +70,13 @@ def inverse_by_examples(rows: Tensor, *, damping: float) -> Tensor:
         ValueError: other shapes, or a bound above is broken.
     Source: Hassibi & Stork 1992, eqs. 8 and 9.
     """
-    if not isinstance(rows, Tensor) or rows.ndim != 2 or not rows.numel() or not is_finite(rows):
-        raise ValueError("inverse_by_examples: rows must be a finite tensor (n, dim)")
+    fits = isinstance(rows, Tensor) and rows.ndim == 2 and rows.numel() and rows.is_floating_point()
+    if not fits or not is_finite(rows):
+        raise ValueError("inverse_by_examples: rows must be a finite tensor (n, dim) of floating-point numbers")
     if check_number("inverse_by_examples", "damping", damping, low=0.0) == 0:
         raise ValueError("inverse_by_examples: damping must be > 0, got 0")
     inverse = torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device) / damping
-    for row in rows.double():
+    for row in rows.detach().double():
         pulled = inverse @ row
         inverse = inverse.addr_(pulled, pulled / -(len(rows) + row @ pulled))
     return inverse

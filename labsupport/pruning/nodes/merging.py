@@ -47,7 +47,9 @@ def merge(weight_out: Tensor, activations: Tensor, kept: Sequence[int] | Tensor)
     some = full.gather(-1, index[..., None, :].expand(*full.shape[:-1], index.shape[-1]))
     turned, small = torch.linalg.qr(some)
     left, values, right = torch.linalg.svd(small, full_matrices=False)
-    noise = max(some.shape[-2:]) * torch.finfo(activations.dtype).eps * values[..., :1]
+    # what rounding makes of 0: of the solver, and of the activations, each by half an ulp at most
+    eps = max(some.shape[-2:]) * torch.finfo(full.dtype).eps + math.sqrt(some.shape[-1]) * _rounding(activations)
+    noise = eps * values[..., :1]
     inverse = torch.where(values > noise, 1 / values, 0.0)
     target = turned.mT @ (full @ weight_out.double().mT)
     return (right.mT @ (inverse[..., None] * (left.mT @ target))).mT.to(weight_out)
@@ -86,6 +88,8 @@ def absorb(weight: Tensor, *, keep: int, drop: int, ratio: float, activation: st
     Source: Srinivas & Babu 2015, arXiv:1507.06149.
     """
     check_choice("absorb", "activation", activation, ACTIVATIONS)
+    if not isinstance(weight, Tensor) or weight.ndim != 2:
+        raise ValueError(f"absorb: weight must be (out, units), got {getattr(weight, 'shape', type(weight).__name__)}")
     units = weight.shape[-1]
     for name, unit in (("keep", keep), ("drop", drop)):
         if check_count("absorb", name, unit, at_least=0) >= units:
@@ -121,7 +125,9 @@ def merge_alike(weight_in: Tensor, bias: Tensor, weight: Tensor, *, num_steps: i
         costs = saliency(weight_in, bias, weight, activation=activation)
         costs = costs.masked_fill(gone[:, None] | gone, math.inf)
         keep, drop = divmod(int(costs.argmin()), len(weight_in))
-        ratio = float(lengths[drop] / lengths[keep])
+        # a unit that is dead can take over only from one that nothing reads: it gets nothing
+        alive = lengths[keep] > torch.finfo(lengths.dtype).tiny
+        ratio = float(lengths[drop] / lengths[keep]) if alive or activation not in HOMOGENEOUS else 0.0
         weight = absorb(weight, keep=keep, drop=drop, ratio=ratio, activation=activation)
         gone[drop] = True
         pairs.append((keep, drop))
@@ -135,6 +141,8 @@ def _weight_sets(where: str, weight_in: Tensor, bias: Tensor, weight: Tensor, ac
     if weight_in.ndim != 2 or weight.ndim != 2 or shapes[1] != shapes[0][:1] or shapes[2][1] != shapes[0][0]:
         rule = "weight_in (units, in), bias (units,) and weight (out, units)"
         raise ValueError(f"{where}: the layer must be given by {rule}, got shapes {shapes}")
+    if not all(value.is_floating_point() for value in (weight_in, bias, weight)):
+        raise ValueError(f"{where}: weights must be floating-point numbers, got {weight.dtype}")
     if not all(map(is_finite, (weight_in, bias, weight))):
         raise ValueError(f"{where}: weights must be finite, got NaN or infinity")
     sets = torch.cat([weight_in, bias[:, None]], 1).double()
@@ -144,17 +152,31 @@ def _weight_sets(where: str, weight_in: Tensor, bias: Tensor, weight: Tensor, ac
     return sets / lengths[:, None], lengths
 
 
+def _rounding(values: Tensor) -> float:
+    return torch.finfo(values.dtype).eps if values.dtype != torch.float64 else 0.0
+
+
 def _checked(weight: Tensor, activations: Tensor, kept: Sequence[int] | Tensor) -> Tensor:
+    if not isinstance(weight, Tensor) or not isinstance(activations, Tensor):
+        got = f"{type(weight).__name__} and {type(activations).__name__}"
+        raise ValueError(f"merge: weight_out and activations must be tensors, got {got}")
     shapes = tuple(weight.shape), tuple(activations.shape)
     if min(map(len, shapes)) < 2 or shapes[0][:-2] != shapes[1][:-2] or shapes[0][-1] != shapes[1][-1]:
         rule = "weight_out must be (…, out, units) and activations (…, n, units)"
         raise ValueError(f"merge: {rule}, got shapes {shapes}")
+    if not weight.is_floating_point() or not activations.is_floating_point():
+        raise ValueError(f"merge: both must be of floating-point numbers, got {weight.dtype} and {activations.dtype}")
     if not is_finite(weight) or not is_finite(activations) or not activations.numel():
         raise ValueError("merge: weight_out and activations must be finite and not empty, got others")
-    index = torch.as_tensor(kept, device=weight.device)
-    if index.dtype != torch.int64 or index.shape[:-1] != weight.shape[:-2] or not index.numel():
-        rule = "kept must be indices (…, k), one or more, with the members in front"
-        raise ValueError(f"merge: {rule}, got {tuple(index.shape)} {index.dtype}: a layer cannot be pruned to nothing")
+    try:
+        index = torch.as_tensor(kept, device=weight.device)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise ValueError(f"merge: kept must be indices, as many for each member, got {kept!r} ({problem})") from problem
+    if not index.numel():
+        raise ValueError("merge: kept must name a unit or more, got none: a layer cannot be pruned to nothing")
+    if index.dtype != torch.int64 or index.shape[:-1] != weight.shape[:-2]:
+        rule = f"int64 indices {(*weight.shape[:-2], 'k')}, with the members in front"
+        raise ValueError(f"merge: kept must be {rule}, got {tuple(index.shape)} {index.dtype}")
     if index.is_meta:
         return index
     ordered, units = index.sort(-1).values, weight.shape[-1]

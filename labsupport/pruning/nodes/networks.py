@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -84,16 +85,35 @@ def network(source: nn.Sequential | State) -> Perceptron:
     parts = list(module) if isinstance(module, nn.Sequential) else []
     fits = len(parts) >= 3 and len(parts) % 2 and all(type(part) is nn.Linear for part in parts[::2])
     if not fits or any(type(part) not in known for part in parts[1::2]):
-        raise ValueError(f"network: source must be Linear layers with activations in between, got {module!r}")
+        got = ", ".join(type(part).__name__ for part in parts) or type(source).__name__
+        raise ValueError(f"network: source must be Linear layers with activations in between, got {got}")
+    names = list(module._modules)
+    if len({id(part.weight) for part in parts[::2]}) < len(parts[::2]):
+        raise ValueError("network: source must have a weight of its own in each linear layer, got one used twice")
     values = source.params | source.buffers if isinstance(source, State) else dict(module.named_parameters())
-    weights = [values[f"{i}.weight"].detach() for i in range(0, len(parts), 2)]
-    biases = [values[f"{2 * i}.bias"].detach() if parts[2 * i].bias is not None else weight.new_zeros(weight.shape[:-1])
-              for i, weight in enumerate(weights)]  # fmt: skip
-    return Perceptron(tuple(weights), tuple(biases), tuple(parts[1::2]))
+    weights = [values[f"{names[i]}.weight"].detach() for i in range(0, len(parts), 2)]
+    biases = [values[f"{names[2 * i]}.bias"].detach() if parts[2 * i].bias is not None
+              else weight.new_zeros(weight.shape[:-1]) for i, weight in enumerate(weights)]  # fmt: skip
+    return Perceptron(tuple(weights), tuple(biases), tuple(map(_apart, parts[1::2])))
+
+
+def _apart(activation: nn.Module) -> nn.Module:
+    """The activation, which leaves its argument as it is."""
+    if getattr(activation, "inplace", False):
+        activation = copy.copy(activation)
+        activation.inplace = False
+    return activation
 
 
 def losses(outputs: Tensor, y: Tensor) -> Tensor:
-    """The cross-entropy of each example: outputs (…, n, classes) and classes (…, n) -> (…, n)."""
+    """The cross-entropy of each example: outputs (…, n, classes) and classes (…, n) -> (…, n).
+
+    Raises:
+        ValueError: y is not of n classes.
+    """
+    if not isinstance(y, Tensor) or y.shape[-1:] != outputs.shape[-2:-1]:
+        got = tuple(y.shape) if isinstance(y, Tensor) else type(y).__name__
+        raise ValueError(f"losses: y must be the classes (…, n) of {outputs.shape[-2]} examples, got {got}")
     return cross_entropy(outputs.movedim(-1, 1), y.expand(outputs.shape[:-1]), reduction="none")
 
 

@@ -137,6 +137,8 @@ def _mean_size(where: str, name: str, values: Tensor) -> Tensor:
     if not isinstance(values, Tensor) or values.ndim < 2 or not values.numel():
         got = tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(f"{where}: {name} must be a tensor (…, rows, units), got {got}")
+    if not values.is_floating_point():
+        raise ValueError(f"{where}: {name} must be of floating-point numbers, got {values.dtype}")
     if not is_finite(values):
         raise ValueError(f"{where}: {name} must be finite, got NaN or infinity")
     return values.abs().mean(-2)

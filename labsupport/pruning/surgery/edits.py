@@ -103,6 +103,9 @@ def alive(graph: Graph, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         ValueError: a tensor has another name or shape, a layer would lose all its units, or members would keep
             different numbers of units.
     """
+    if not isinstance(graph, Graph) or not isinstance(tensors, Mapping):
+        got = f"{type(graph).__name__} and {type(tensors).__name__}"
+        raise ValueError(f"alive: graph must come from graph and tensors map names to tensors, got {got}")
     leading = _leading(graph, tensors)
     found = {}
     for group in graph.groups:
@@ -160,15 +163,26 @@ def load(path: str | Path) -> Edit:
         kept, note = files.read(Path(path))
     except (*files.UNREADABLE, TypeError) as problem:
         raise ValueError(f"load: path must be a file written by save, got {path!r} ({problem})") from problem
-    if not isinstance(note, dict) or note.get("kind") != KIND or set(note["places"]) != set(kept):
+    if not isinstance(note, dict) or note.get("kind") != KIND or set(note.get("places", ())) != set(kept):
         raise ValueError(f"load: path must be a file written by save, got {str(path)!r} with something else")
-    places = {layer: tuple(Place(*each) for each in found) for layer, found in note["places"].items()}
-    shapes = {name: tuple(shape) for name, shape in note["shapes"].items()}
-    for layer, found in places.items():
-        size = shapes[found[0].name][found[0].dim] // found[0].each
+    try:
+        places = {layer: tuple(Place(*each) for each in found) for layer, found in note["places"].items()}
+        shapes = {name: tuple(shape) for name, shape in note["shapes"].items()}
+        sizes = {layer: _size(found, shapes) for layer, found in places.items()}
+    except (AttributeError, LookupError, TypeError, ZeroDivisionError) as problem:
+        raise ValueError(f"load: path must be a file written by save, got {str(path)!r}, damaged") from problem
+    for layer, size in sizes.items():
         kept[layer] = _indices("load", layer, kept[layer], size)
     _check_members("load", kept)
     return Edit({layer: kept[layer] for layer in places}, places, shapes)
+
+
+def _size(places: Sequence[Place], shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """How many units these places hold, all of them as many."""
+    sizes = {shapes[place.name][place.dim] / place.each for place in places}
+    if len(sizes) != 1:
+        raise LookupError("places of different sizes")
+    return int(sizes.pop())
 
 
 def _group(graph: Graph, layer: str) -> Group:
@@ -186,9 +200,12 @@ def _indices(where: str, layer: str, given: object, size: int) -> Tensor:
         if isinstance(given, Tensor):
             every, index = given.tolist(), given.detach().cpu().clone()
         else:
-            every = [each.tolist() if isinstance(each, Tensor) else each for each in given]
+            every = [each.tolist() if hasattr(each, "tolist") else each for each in given]
             index = torch.tensor(every)
-    except (TypeError, ValueError) as problem:
+        flat = (unit for each in every for unit in (each if isinstance(each, (list, tuple)) else [each]))
+        if not isinstance(given, Tensor) and any(isinstance(unit, bool) for unit in flat):
+            raise TypeError("a bool is no index")
+    except (TypeError, ValueError, NotImplementedError, RuntimeError) as problem:
         raise ValueError(f"{what} indices, as many for each member, got {given!r} ({problem})") from problem
     if index.ndim in (1, 2) and index.numel() == 0:
         raise ValueError(f"{what} one or more, got none: a layer pruned to nothing")
@@ -214,6 +231,8 @@ def _leading(graph: Graph, tensors: Mapping[str, Tensor]) -> tuple[int, ...]:
     found = set()
     for name, value in tensors.items():
         shape = graph.shapes.get(name)
+        if not isinstance(value, Tensor):
+            raise ValueError(f"alive: tensors must map names to tensors, got {type(value).__name__} for {name!r}")
         extra = value.ndim - len(shape) if shape is not None else -1
         if extra not in (0, 1) or tuple(value.shape[extra:]) != shape:
             rule = "have names and shapes of the architecture, or one axis of members more"

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
+from torch.nn.utils import parametrize, prune
 
-from labsupport.pruning.masks import name_of
+from labsupport.pruning.masks import is_ours, name_of
 
 __all__ = ["Graph", "Group", "Place", "graph", "held_by"]
 
@@ -98,19 +99,24 @@ def graph(module: nn.Module, example: Tensor) -> Graph:
 
     Followed are linear layers, two-dimensional convolutions (whole, or each channel by itself), batch norm,
     activations, dropout, pooling, flatten, means over pixels, and sums and products of two such things. What another
-    layer reads or makes is fixed, as are the outputs; to cut there is refused.
+    layer reads or makes is fixed, as are the outputs; to cut there is refused. While torch.fx traces, no other thread
+    may call a module: it takes every call for one of its own.
 
     Args:
         module: the network, masked or not; it stays as it is.
         example: an input (n, …); only its shape matters. A floating one is brought to the device and dtype of the
             network, which in a population may be others than those of its members.
     Raises:
-        ValueError: the network cannot be traced or run on the example, or its parameters are tied.
+        ValueError: the network cannot be traced or run on the example, its parameters are tied, or weights are computed
+            in another way than by our masks.
     """
     if not isinstance(module, nn.Module) or not isinstance(example, Tensor):
         got = f"{type(module).__name__} and {type(example).__name__}"
         raise ValueError(f"graph: module must be a torch.nn.Module and example a tensor, got {got}")
-    shapes = {name: tuple(each[0][2].shape) for name, each in held_by("graph", module)[0].items()}
+    tensors, layers = held_by("graph", module)
+    shapes = {name: tuple(each[0][2].shape) for name, each in tensors.items()}
+    for path, layer in layers.items():
+        _check_weights(path, layer)
     twin = copy.deepcopy(module).eval()
     like = next(twin.parameters(), None)
     if like is not None:
@@ -125,6 +131,16 @@ def graph(module: nn.Module, example: Tensor) -> Graph:
         got = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
         raise ValueError(f"graph: {rule}, got {got}") from problem
     return Graph(_Walk(traced, ran.shapes).groups(), shapes)
+
+
+def _check_weights(path: str, layer: nn.Module) -> None:
+    """Raise ValueError unless each weight is a parameter or masked by us: what else computes it would not be cut."""
+    hooked = any(hasattr(hook, "compute_weight") or isinstance(hook, prune.BasePruningMethod)
+                 for hook in layer._forward_pre_hooks.values())  # fmt: skip
+    foreign = parametrize.is_parametrized(layer) and not all(map(is_ours, layer.parametrizations.values()))
+    if hooked or foreign:
+        rule = "module must hold its weights as parameters, masked by masks.apply_ or not"
+        raise ValueError(f"graph: {rule}, got others in {path!r}: see masks.from_torch_prune_")
 
 
 def held_by(where: str, module: nn.Module) -> tuple[dict[str, list[Held]], dict[str, nn.Module]]:
@@ -186,6 +202,9 @@ class _Walk:
         for node in traced.graph.nodes:
             if node in shapes:
                 self.flows[node] = self.follow(node)
+        for node in traced.graph.find_nodes(op="get_attr"):  # a weight that is also used outside its layer
+            self.fixed += [(space, f"{node.target} is used elsewhere") for space, place in self.places
+                           if place.name == name_of(node.target)]  # fmt: skip
 
     def groups(self) -> tuple[Group, ...]:
         roots = [self.root(space) for space in range(len(self.parents))]
@@ -209,11 +228,12 @@ class _Walk:
         if node.op == "call_module":
             return self.layer(node, inputs)
         if node.op in ("call_function", "call_method") and inputs:
-            if kind == "same" or (kind == "joint" and len(inputs) == 1):
+            if kind in ("same", "joint") and len(inputs) == 1:
                 return self.flows[inputs[0]]
             if kind == "joint":
                 return self.joined(node, inputs)
-            if (kind == "flat" and self.flattens(node)) or (kind == "mean" and self.averages(node)):
+            first = bool(node.args) and node.args[0] is inputs[0]  # not by keyword
+            if first and ((kind == "flat" and self.flattens(node)) or (kind == "mean" and self.averages(node))):
                 return self.widened(node, inputs[0])
         self.fix(inputs, "they are outputs" if node.op == "output" else f"{node.name} reads them")
         return None
@@ -269,6 +289,14 @@ class _Walk:
         return None
 
     def along(self, path: str, layer: nn.Module, flow: _Flow | None) -> _Flow | None:
+        if path in self.calls:
+            first = self.calls[path][0]
+            if flow and first and flow.each == first.each:
+                self.parents[self.root(flow.space)] = self.root(first.space)
+            elif flow != first:
+                self.fixed += [(each.space, f"{path!r} goes with other units too") for each in (flow, first) if each]
+            return flow
+        self.calls[path] = (flow, flow)
         if flow:
             own = (*layer._parameters.items(), *layer._buffers.items(), *_masked(layer))
             names = [name for name, value in own if value is not None and value.ndim]
