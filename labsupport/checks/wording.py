@@ -74,7 +74,9 @@ def described(value: Any) -> str:
 
 
 def texts(a: float, b: float) -> tuple[str, str]:
-    """Two numbers that differ, in as few digits as show it."""
+    """Two numbers that differ, in as few digits as show it; whole ones in all of theirs."""
+    if a != b and all(each.is_integer() and abs(each) < 1e9 for each in (a, b)):
+        return f"{a:.0f}", f"{b:.0f}"
     pairs = [(f"{a:.{digits}g}", f"{b:.{digits}g}") for digits in DIGITS]
     return next((pair for pair in pairs if pair[0] != pair[1]), (f"{a!r}", f"another {b!r}"))
 

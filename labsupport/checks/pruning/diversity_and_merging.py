@@ -60,6 +60,8 @@ def _layers(generator: torch.Generator) -> dict[str, tuple]:
             "are kept, with the factors that fit."),
         "transposed": (lambda activations, weight, kept: _fitted(activations, weight, kept).T,
             "Return one row for each output, one column for each unit kept: transpose."),
+        "in another order": (lambda activations, weight, kept: _fitted(activations, weight, sorted(kept)),
+            "Your columns are in the order of the units' numbers. Column j belongs to unit `kept[j]`."),
     },
 )  # fmt: skip
 def merged_weights(answer: Callable, generator: torch.Generator) -> str | None:
@@ -111,6 +113,12 @@ def _kernels(generator: torch.Generator) -> list[tuple]:
         "volume for its square": (lambda kernel, subset: _det(kernel, subset) ** 0.5 / math.fsum(
                 _det(kernel, each) ** 0.5 for each in _all_of(kernel, len(subset))),
             "The probability goes with the determinant, the squared volume, not with its root."),
+        "orders counted": (lambda kernel, subset: _chance(kernel, subset) / math.factorial(len(subset)),
+            "You count every subset once for each order of its units. {0, 2} and {2, 0} are one subset."),
+        "over the whole": (lambda kernel, subset: _det(kernel, subset) / float(torch.linalg.det(kernel)),
+            "You divide by the determinant of the whole kernel. Divide by the sum over all subsets of this size."),
+        "logarithm": (lambda kernel, subset: math.log(_chance(kernel, subset)),
+            "That is the logarithm of the probability."),
     },
 )  # fmt: skip
 def subset_probability(answer: Callable, generator: torch.Generator) -> str | None:

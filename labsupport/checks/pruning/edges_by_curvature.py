@@ -43,10 +43,19 @@ def _surgery(weight: Tensor, hessian: Tensor, q: int) -> Tensor:
         "the wrong way": (lambda weight, hessian, q: (2 * weight - _surgery(weight, hessian, q)).index_fill(
                 0, torch.tensor([q]), 0.0),
             "The others move the wrong way: look at the sign."),
+        "the move alone": (lambda weight, hessian, q: _surgery(weight, hessian, q) - weight,
+            "That is the move. Return the weights after it."),
+        "not divided": (lambda weight, hessian, q: weight - weight[q] * torch.linalg.inv(hessian)[:, q],
+            "Weight q does not land on 0: divide the move by [H⁻¹]_qq."),
     },
 )  # fmt: skip
 def brain_surgery(answer: Callable, generator: torch.Generator) -> str | None:
     """`brain_surgery(weight, hessian, q)`: the weights after the deletion of weight q, the others moved."""
+
+
+def _from_zero(weight: Tensor, hessian: Tensor) -> Tensor:
+    after = torch.stack([_surgery(weight, hessian, q) for q in range(len(weight))])
+    return ((after @ hessian) * after).sum(1) / 2
 
 
 @check(
@@ -63,6 +72,8 @@ def brain_surgery(answer: Callable, generator: torch.Generator) -> str | None:
             "The loss is a bowl: a weight twice as far costs four times as much."),
         "multiplied": (lambda weight, hessian: weight.square() * torch.linalg.inv(hessian).diagonal() / 2,
             "You multiply by the inverse's diagonal. Where the others can help it is large, and the cost small."),
+        "measured from 0": (_from_zero,
+            "You take the bowl to be lowest at 0. It is lowest at `weight`: what counts is how far the weights move."),
     },
 )  # fmt: skip
 def surgery_costs(answer: Callable, generator: torch.Generator) -> str | None:

@@ -46,6 +46,8 @@ def _later_stays(scores: Tensor, sparsity: float) -> Tensor:
             "Your mask is True where a weight goes. It should be True where it stays."),
         "rounded down": (lambda scores, sparsity: _mask(scores, int(sparsity * len(scores))),
             "You round the count down. Add one half first."),
+        "half to even": (lambda scores, sparsity: _mask(scores, round(sparsity * len(scores))),
+            "`round` takes a count that ends in one half to the even number. Add one half and round down instead."),
         "a threshold": (_by_threshold,
             "You compare with a threshold, so all that equal it stay, or go, together. Rank instead, and count."),
         "the later stays": (_later_stays,
@@ -65,9 +67,9 @@ def _layers(generator: torch.Generator) -> list[tuple]:
     return cases
 
 
-def _fractions(layers: list[Tensor], kept: float) -> list[float]:
+def _fractions(layers: list[Tensor], kept: float, *, more: int = 0) -> list[float]:
     sizes = torch.cat(layers)
-    bound = sizes.sort(descending=True).values[round(kept * len(sizes)) - 1]
+    bound = sizes.sort(descending=True).values[round(kept * len(sizes)) - 1 + more]
     return [float((layer < bound).double().mean()) for layer in layers]
 
 
@@ -85,6 +87,12 @@ def _fractions(layers: list[Tensor], kept: float) -> list[float]:
                 share * len(layer) / len(torch.cat(layers))
                 for share, layer in zip(_fractions(layers, kept), layers, strict=True)],
             "You divide by the number of all weights. Divide by each layer's own."),
+        "one too many": (lambda layers, kept: _fractions(layers, kept, more=1),
+            "One weight too many stays. Of n in descending order, the last that stays has the index "
+            "`round(kept * n) - 1`."),
+        "one too few": (lambda layers, kept: _fractions(layers, kept, more=-1),
+            "One weight too few stays. Of n in descending order, the last that stays has the index "
+            "`round(kept * n) - 1`, and it stays too."),
     },
 )  # fmt: skip
 def layer_fractions(answer: Callable, generator: torch.Generator) -> str | None:

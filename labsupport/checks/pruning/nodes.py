@@ -59,6 +59,8 @@ def _grams(generator: torch.Generator) -> dict[str, tuple]:
             "These are the units that stay. Return those that go, in the order in which they go."),
         "dearest first": (lambda gram, count: _greedy(gram, count, _added, sign=-1.0)[0],
             "You delete the unit that costs most. Take the one whose removal adds least."),
+        "sorted": (lambda gram, count: sorted(_order(gram, count)),
+            "The right units, by their numbers. Return them in the order in which they go."),
         "pairs once": (lambda gram, count: _greedy(
                 gram, count, lambda g, k, gone: g[k][:, k].sum() + g[k][:, gone].sum())[0],
             "Each pair stands in the matrix twice, (i, j) and (j, i): a new unit adds twice its products with those "

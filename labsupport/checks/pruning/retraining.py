@@ -23,15 +23,19 @@ def _largest(sizes: Tensor, sparsity: float) -> Tensor:
 def _rounds(
     weight: Tensor, sparsities: Sequence[float], train: Train, *,
     size: Callable[[Tensor], Tensor] = torch.abs, again: bool = False, of_rest: bool = False,
+    cut: bool = True,
 ) -> Tensor:  # fmt: skip
-    """The mask after all rounds; `again` lets deleted weights return, `of_rest` deletes fractions of what is left."""
+    """The mask after all rounds; `again` lets deleted weights return, `of_rest` deletes fractions of what is left.
+
+    Without `cut` training goes on from whatever the deleted weights were.
+    """
     mask, left = torch.ones(len(weight), dtype=torch.bool), 1.0
     for number, sparsity in enumerate(sparsities):
         weight = train(weight) if number else weight
         left = left * (1 - sparsity) if of_rest else 1 - sparsity
         sizes = size(weight)
         mask = _largest(sizes if again else sizes.masked_fill(~mask, -torch.inf), 1 - left)
-        weight = torch.where(mask, weight, 0)
+        weight = torch.where(mask, weight, 0) if cut else weight
     return mask
 
 
@@ -46,7 +50,8 @@ def _trainings(generator: torch.Generator) -> dict[str, tuple]:
         weight, pull, factor = normal(generator, n), normal(generator, n), uniform(generator, 4.0, 6.0)
 
         def train(weight: Tensor) -> Tensor:
-            return torch.cos(factor * torch.as_tensor(weight, dtype=torch.float64)) + pull
+            weight = torch.as_tensor(weight, dtype=torch.float64)
+            return torch.cos(factor * weight + weight.roll(1)) + pull  # a weight's training depends on another's
 
         return weight, [0.25, 0.5, 0.875], train
 
@@ -77,6 +82,12 @@ def _trainings(generator: torch.Generator) -> dict[str, tuple]:
         "kept for deleted": (
             lambda weight, sparsities, train: _rounds(weight, [1 - sparsity for sparsity in sparsities], train),
             "sparsity is the fraction that is deleted, not the one that stays."),
+        "trained before the first cut": (
+            lambda weight, sparsities, train: _rounds(train(weight), sparsities, train),
+            "you train before the first cut too. First cut; then train before each further cut."),
+        "never set to 0": (
+            lambda weight, sparsities, train: _rounds(weight, sparsities, train, cut=False),
+            "you rank rightly, but train weights that were deleted with their old values. A cut sets them to 0."),
         "only the first cut": (lambda weight, sparsities, train: _rounds(weight, sparsities[:1], train),
             "that is the mask after the first round."),
     },
