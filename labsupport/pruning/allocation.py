@@ -32,7 +32,13 @@ class Costs(NamedTuple):
 
 
 def weights_of(params: Mapping[str, Tensor], *, batch_dims: int = 0) -> dict[str, Tensor]:
-    """The weights among parameters: those of two axes or more beyond the leading `batch_dims`, unlike biases."""
+    """The weights among parameters: those of two axes or more beyond the leading `batch_dims`, unlike biases.
+
+    Raises:
+        ValueError: a parameter is parametrized, such as by a mask: what is seen of it is not what lies there.
+    """
+    if hidden := [name for name in params if ".parametrizations." in f".{name}"]:
+        raise ValueError(f"weights_of: params must not lie behind masks (remove them, or see masks.plain), got {hidden[0]}")
     return {name: value for name, value in params.items() if value.ndim >= 2 + batch_dims}
 
 

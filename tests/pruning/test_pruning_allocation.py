@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from labsupport import models, optimizers, population
-from labsupport.pruning import allocation, edges
+from labsupport.pruning import allocation, edges, masks
 
 
 def seeded(seed=0):
@@ -108,3 +108,10 @@ def test_latency_is_positive():
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call(members(), *examples())
+
+
+def test_weights_behind_masks_are_refused():
+    net = models.mlp([5, 8, 4], generator=seeded())
+    masks.apply_(net, {"0.weight": torch.ones(8, 5, dtype=torch.bool)})
+    with pytest.raises(ValueError, match="weights_of: params must not lie behind masks"):
+        allocation.weights_of(dict(net.named_parameters()))
