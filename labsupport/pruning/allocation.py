@@ -38,7 +38,7 @@ def weights_of(params: Mapping[str, Tensor], *, batch_dims: int = 0) -> dict[str
         ValueError: a parameter is parametrized, such as by a mask: what is seen of it is not what lies there.
     """
     if hidden := [name for name in params if ".parametrizations." in f".{name}"]:
-        raise ValueError(f"weights_of: params must not lie behind masks (remove them, or see masks.plain), got {hidden[0]}")
+        raise ValueError(f"weights_of: params must not lie behind masks (see masks.plain), got {hidden[0]}")
     return {name: value for name, value in params.items() if value.ndim >= 2 + batch_dims}
 
 
