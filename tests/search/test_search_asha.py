@@ -41,8 +41,8 @@ def test_every_ask_is_the_algorithm_s(workers, order, eta, fails):
             assert (trial.resumes, trial.resource) == (number, resources[rung + 1])
             promoted[rung].add(number)
         out = waiting(state)
-        if len(out) >= workers:
-            done = out[draws.randrange(len(out))]
+        draws.shuffle(out)
+        for done in out[: draws.randint(1, workers) if len(out) >= workers else 0]:
             value = math.nan if fails and draws.random() < 0.3 else draws.random()
             state = tell(state, done, value)
             told[resources.index(done.resource)][done.number] = value
