@@ -1,6 +1,7 @@
 """Settings that fill the space more evenly than chance: a Sobol sequence, scrambled by the seed.
 
-Source: Sobol 1967; Owen 1998, doi:10.1006/jcom.1998.0487, for the scrambling; Bergstra & Bengio 2012 for the use.
+Source: Sobol 1967; torch scrambles by a random lower-triangular matrix and a shift (Matoušek 1998) and not by Owen's
+nested permutations; Bergstra & Bengio 2012 compare such sequences with random search.
 """
 
 from __future__ import annotations

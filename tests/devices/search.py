@@ -42,4 +42,3 @@ TABLE |= {
     for module, more in STRATEGIES.items()
     for name in ["ask", "finished", "init", *more]
 }
-TABLE |= {f"search._rungs.{name}": cannot(STUDY) for name in ("ask", "finished", "ranked")}
