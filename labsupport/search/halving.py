@@ -20,8 +20,8 @@ _NAME = "halving"
 def plan(num: int, budget: int) -> list[tuple[int, int]]:
     """How many configurations are trained in each round, and for how many *additional* units each.
 
-    There are ⌈log₂ num⌉ rounds. Round k trains the |S_k| configurations that are left for ⌊budget / (|S_k|⌈log₂ num⌉)⌋
-    units more and keeps ⌈|S_k| / 2⌉; the last round trains two and keeps one. A single configuration gets it all.
+    There are ⌈log₂ num⌉ rounds. Each trains the n configurations that are left for ⌊budget / (n ⌈log₂ num⌉)⌋ units
+    more and keeps ⌈n / 2⌉; the last round trains two and keeps one. A single configuration gets it all.
 
     Args:
         num: configurations at the start, >= 1.
