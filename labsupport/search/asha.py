@@ -6,7 +6,7 @@ Source: Li, Jamieson, Rostamizadeh, Gonina, Ben-Tzur, Hardt, Recht & Talwalkar 2
 
 from __future__ import annotations
 
-from labsupport.search import _rungs, contract
+from labsupport.search import brackets, contract
 from labsupport.search.contract import Record, State, Trial, tell
 from labsupport.search.space import Space, sample
 from labsupport.values import check_count
@@ -64,7 +64,7 @@ def ask(state: State) -> tuple[Trial | None, State]:
     taken = {record.trial.resumes for record in state.records}
     for rung in range(len(resources) - 2, -1, -1):
         told = [record for record in filled[rung] if record.done]
-        for trial in _rungs.ranked(told)[: len(told) // state.options["eta"]]:
+        for trial in brackets.ranked(told)[: len(told) // state.options["eta"]]:
             if trial.number not in taken:
                 return contract.add(state, trial.params, resource=resources[rung + 1], resumes=trial.number)
     if len(filled[0]) == state.options["num"]:

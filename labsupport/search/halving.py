@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import accumulate
 
-from labsupport.search import _rungs, contract
+from labsupport.search import brackets, contract
 from labsupport.search.contract import State, Trial, tell
 from labsupport.search.space import Space
 from labsupport.values import check_count
@@ -55,15 +55,15 @@ def init(space: Space, *, num: int, budget: int, seed: int) -> State:
 
 def ask(state: State) -> tuple[Trial | None, State]:
     """The next trial of this round; None while the round waits for a tell, and at the end."""
-    return _rungs.ask(state, _brackets(state))
+    return brackets.ask(state, _brackets(state))
 
 
 def finished(state: State) -> bool:
     """Whether the last round was told, or no trial is left that could go on."""
-    return _rungs.finished(state, _brackets(state))
+    return brackets.finished(state, _brackets(state))
 
 
-def _brackets(state: State) -> list[_rungs.Bracket]:
+def _brackets(state: State) -> list[brackets.Bracket]:
     contract.check_state(_NAME, state)
     rounds = plan(state.options["num"], state.options["budget"])
     return [[(size, total) for (size, _), total in zip(rounds, accumulate(units for _, units in rounds), strict=True)]]

@@ -5,7 +5,7 @@ Source: Li, Jamieson, DeSalvo, Rostamizadeh & Talwalkar 2018, JMLR 18(185), arXi
 
 from __future__ import annotations
 
-from labsupport.search import _rungs, contract
+from labsupport.search import brackets, contract
 from labsupport.search.contract import State, Trial, tell
 from labsupport.search.space import Space
 from labsupport.values import check_count
@@ -52,12 +52,12 @@ def init(space: Space, *, max_resource: int, eta: int = 3, seed: int) -> State:
 
 def ask(state: State) -> tuple[Trial | None, State]:
     """The next trial of the first bracket that has one; None while all wait for a tell, and at the end."""
-    return _rungs.ask(state, _brackets(state))
+    return brackets.ask(state, _brackets(state))
 
 
 def finished(state: State) -> bool:
     """Whether the last rung of every bracket was told, or no trial is left that could go on."""
-    return _rungs.finished(state, _brackets(state))
+    return brackets.finished(state, _brackets(state))
 
 
 def _bracket(max_resource: int, eta: int, s: int, highest: int) -> list[tuple[int, int]]:
@@ -65,6 +65,6 @@ def _bracket(max_resource: int, eta: int, s: int, highest: int) -> list[tuple[in
     return [(num // eta**i, max_resource // eta ** (s - i)) for i in range(s + 1)]
 
 
-def _brackets(state: State) -> list[_rungs.Bracket]:
+def _brackets(state: State) -> list[brackets.Bracket]:
     contract.check_state(_NAME, state)
     return plan(state.options["max_resource"], eta=state.options["eta"])

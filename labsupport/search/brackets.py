@@ -11,7 +11,7 @@ from labsupport.search import contract
 from labsupport.search.contract import Record, State, Trial
 from labsupport.search.space import sample
 
-__all__: list[str] = []  # for halving, Hyperband and ASHA alone
+__all__ = ["ask", "finished", "ranked"]
 
 Bracket = list[tuple[int, int]]
 
