@@ -29,6 +29,7 @@ TABLE |= {
         "to_json", "waiting",
     ]
 }  # fmt: skip
+TABLE |= {f"search.brackets.{name}": cannot(STUDY) for name in ["ask", "finished", "ranked"]}
 STRATEGIES = {
     asha: ["rungs"],
     grid: ["rows"],
