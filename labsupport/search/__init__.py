@@ -1,0 +1,12 @@
+"""Where the next trial goes: spaces of settings, and strategies that search them with few trainings.
+
+    state = hyperband.init(space, max_resource=81, eta=3, seed=0)
+    trial, state = hyperband.ask(state)
+    state = hyperband.tell(state, trial, loss)
+
+Every strategy is a pure function of what was asked and told so far, and that is plain data: a study pickles, is JSON,
+and goes on where it stopped. `space` says what can be set and `contract` what all strategies share. `grid`,
+`random_search` and `low_discrepancy` never look at a value; `halving`, `hyperband` and `asha` stop the worse early.
+"""
+
+__all__ = ["asha", "contract", "grid", "halving", "hyperband", "low_discrepancy", "random_search", "space"]
