@@ -8,9 +8,9 @@ from torch.quasirandom import SobolEngine
 
 from labsupport.search import space as spaces
 from labsupport.search.contract import State, generator
-from labsupport.search.space import Categorical, Float, Params, Space
+from labsupport.search.space import Categorical, Float, Integer, Params, Space
 
-__all__ = ["design", "points", "seen", "snap"]
+__all__ = ["design", "points", "seen", "share", "snap"]
 
 SAME = 1e-9  # two points no further apart in any coordinate are one setting
 
@@ -46,6 +46,15 @@ def snap(space: Space, at: Tensor) -> tuple[Tensor, Tensor]:
         exists.append(there)
         columns.append(torch.where(there, _snapped(space.dims[name], column), 0.5))
     return torch.stack(columns, dim=1), torch.stack(exists, dim=1)
+
+
+def share(dim: Integer, places: Tensor) -> tuple[Tensor, Tensor]:
+    """From where to where the integers at these places (any shape) reach in the unit interval."""
+    start, end = spaces._ends(dim)
+    middle = start + _snapped(dim, places) * (end - start)
+    number = (middle.exp() if dim.log else middle).round()
+    low, high = ((edge.log() if dim.log else edge) for edge in (number - 0.5, number + 0.5))
+    return (low - start) / (end - start), (high - start) / (end - start)
 
 
 def seen(at: Tensor, before: Tensor) -> Tensor:

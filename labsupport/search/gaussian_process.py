@@ -17,7 +17,7 @@ from labsupport.search.acquisition import log_expected_improvement
 from labsupport.search.contract import State, Trial, add, check_state, generator, start, tell
 from labsupport.search.cube import design, points, seen, snap
 from labsupport.search.gaussian import Hyper, fit, posterior
-from labsupport.search.space import Float, Space
+from labsupport.search.space import Categorical, Float, Space
 from labsupport.values import check_count
 
 __all__ = ["ask", "finished", "init", "tell"]
@@ -73,12 +73,13 @@ def _propose(state: State) -> Tensor:
     known = torch.tensor([record.value is not None for record in state.records])
     failed = torch.tensor([record.failed is not None for record in state.records])
     y = _standardized(torch.tensor([r.value for r in state.records if r.value is not None], dtype=torch.float64))
-    x, hyper = every[known], fit(every[known], y)
-    best = posterior(x, y, x, **hyper._asdict())[0].min()
+    x = _features(state.space, every)
+    hyper = fit(x[known], y)
+    best = posterior(x[known], y, x[known], **hyper._asdict())[0].min()
     lies = torch.where(failed[~known], 0.0, y.min())
-    score = _Score(torch.cat([x, every[~known]]), torch.cat([y, lies]), hyper, best)
+    score = _Score(state.space, torch.cat([x[known], x[~known]]), torch.cat([y, lies]), hyper, best)
 
-    candidates = _candidates(state, x[y.argsort()], draws)
+    candidates = _candidates(state, every[known][y.argsort()], draws)
     first = candidates[score(candidates).argsort(descending=True)[:STARTS]]
     candidates = torch.cat([_refined(state.space, score, first), candidates])
     values = score(candidates)
@@ -89,12 +90,24 @@ def _propose(state: State) -> Tensor:
 class _Score:
     """The logarithm of expected improvement at points (n, dims)."""
 
-    def __init__(self, x: Tensor, y: Tensor, hyper: Hyper, best: Tensor) -> None:
-        self.x, self.y, self.hyper, self.best = x, y, hyper._asdict(), best
+    def __init__(self, space: Space, x: Tensor, y: Tensor, hyper: Hyper, best: Tensor) -> None:
+        self.space, self.x, self.y, self.hyper, self.best = space, x, y, hyper._asdict(), best
 
     def __call__(self, at: Tensor) -> Tensor:
-        mean, variance = posterior(self.x, self.y, at, **self.hyper)
+        mean, variance = posterior(self.x, self.y, _features(self.space, at), **self.hyper)
         return log_expected_improvement(mean, variance.clamp_min(1e-12), best=self.best)
+
+
+def _features(space: Space, at: Tensor) -> Tensor:
+    """What the kernel sees of points (n, dims): their coordinates, but of categories, without order, one a choice."""
+    columns = []
+    for dim, column in zip(space.dims.values(), at.unbind(dim=1), strict=True):
+        if isinstance(dim, Categorical) and len(dim.choices) > 2:
+            count = len(dim.choices)
+            columns.append(torch.nn.functional.one_hot((column.detach() * count).long(), count).double())
+        else:
+            columns.append(column[:, None])
+    return torch.cat(columns, dim=1)
 
 
 def _standardized(y: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from labsupport.search import space as spaces
 from labsupport.search.contract import State, Trial, add, check_state, generator, loss, start, tell
-from labsupport.search.cube import design, points, seen, snap
-from labsupport.search.space import Categorical, Space
+from labsupport.search.cube import SAME, design, points, seen, share, snap
+from labsupport.search.space import Categorical, Float, Integer, Space
 from labsupport.values import check_count, check_number
 
 __all__ = ["ask", "finished", "init", "tell"]
@@ -109,7 +109,7 @@ def _drawn(parzen: _Parzen, count: int, draws: torch.Generator) -> tuple[Tensor,
     centres, exists, widths = parzen.centres[which], parzen.exists[which], parzen.widths
     evenly = torch.rand(centres.shape, generator=draws, dtype=torch.float64)
     again = torch.rand(centres.shape, generator=draws, dtype=torch.float64)
-    low, high = torch.special.ndtr(-centres / widths), torch.special.ndtr((1 - centres) / widths)
+    low, high = _below(centres, widths, 0.0), _below(centres, widths, 1.0)
     near = centres + widths * torch.special.ndtri(low + (high - low) * evenly)
     same = torch.where(again < widths, evenly, centres)
     at = torch.where(_categorical(parzen.space), same, near.clamp(0, 1))
@@ -118,15 +118,27 @@ def _drawn(parzen: _Parzen, count: int, draws: torch.Generator) -> tuple[Tensor,
 
 def _log_density(parzen: _Parzen, at: Tensor, exists: Tensor) -> Tensor:
     """The logarithm of the mixture's density at settings (n, dims), over that of drawing evenly: (n,)."""
-    space, centres, widths = parzen.space, parzen.centres, parzen.widths
-    away = (at[:, None] - centres) / widths
-    inside = torch.special.ndtr((1 - centres) / widths) - torch.special.ndtr(-centres / widths)
-    numbers = -0.5 * away.square() - (inside * widths * math.sqrt(2 * math.pi)).log()
-    sizes = at.new_tensor([len(dim.choices) if isinstance(dim, Categorical) else 1 for dim in space.dims.values()])
-    share = widths + sizes * (1 - widths) * (away.abs() < 1e-6)  # of a category, times how many there are
-    each = torch.where(_categorical(space), share.log(), numbers)
-    each = each.where(exists[:, None] & parzen.exists, 0.0)
-    return each.sum(dim=2).logsumexp(dim=1) - math.log(len(centres))
+    columns = []
+    for i, dim in enumerate(parzen.space.dims.values()):
+        centres, width, column = parzen.centres[:, i], parzen.widths[i], at[:, i, None]
+        if isinstance(dim, Categorical):
+            same = (column - centres).abs() < SAME
+            each = (width + len(dim.choices) * (1 - width) * same).log()
+        elif isinstance(dim, Integer):
+            low, high = share(dim, column)
+            each = (_below(centres, width, high) - _below(centres, width, low)).log() - (high - low).log()
+        elif dim.low < dim.high:
+            each = -0.5 * ((column - centres) / width).square() - (width * math.sqrt(2 * math.pi)).log()
+        else:
+            each = torch.zeros(len(at), len(centres), dtype=at.dtype)
+        if isinstance(dim, Integer) or (isinstance(dim, Float) and dim.low < dim.high):
+            each = each - (_below(centres, width, 1.0) - _below(centres, width, 0.0)).log()
+        columns.append(each.where(exists[:, i, None] & parzen.exists[:, i], 0.0))
+    return torch.stack(columns).sum(dim=0).logsumexp(dim=1) - math.log(len(parzen.centres))
+
+
+def _below(centres: Tensor, width: Tensor, place: Tensor | float) -> Tensor:
+    return torch.special.ndtr((place - centres) / width)
 
 
 def _categorical(space: Space) -> Tensor:
