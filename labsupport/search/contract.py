@@ -171,4 +171,4 @@ def _number(value: Any) -> float:
     one = isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
     if not one and (not isinstance(value, Real) or isinstance(value, bool)):
         raise ValueError(f"tell: value must be a number, or failed the cause, got {value!r}")
-    return float(value)
+    return float(value.detach() if one else value)
