@@ -3,7 +3,7 @@
 The start is a scrambled Sobol design. Then the kernel is fitted to the told values, and expected improvement is
 maximized over the unit cube: over many candidates first, then by L-BFGS from the best of them. What is not known yet
 stands in the process as a lie, so that it is not proposed again: trials asked and not told at the smallest value told
-(the constant liar), failed ones at the mean.
+(the constant liar), failed ones at the mean. Neither moves the fit of the kernel.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from labsupport.values import check_count
 
 __all__ = ["ask", "finished", "init", "tell"]
 
+WORST = 3  # a value is taken to be no further above the median than this times the way from the least to it
 STARTS = 4  # how many candidates L-BFGS starts from
 
 
@@ -111,8 +112,13 @@ def _features(space: Space, at: Tensor) -> Tensor:
 
 
 def _standardized(y: Tensor) -> Tensor:
-    """Of mean 0 and variance 1; all 0 where all are equal."""
+    """Of mean 0 and variance 1, after the worst were brought near (ours); all 0 where all are equal.
+
+    One diverged training would make all the others look alike.
+    """
     y = y / y.abs().max().clamp_min(1e-300)
+    reach = y.median() - y.min()
+    y = y.clamp_max(y.median() + WORST * reach) if reach > 0 else y
     deviation = y.std(correction=0)
     return (y - y.mean()) / torch.where(deviation > 1e-12, deviation, 1.0)
 

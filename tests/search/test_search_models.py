@@ -192,6 +192,13 @@ def test_failed_trials_are_left_out_of_the_model_but_not_asked_again(strategy):
 
 
 @both
+def test_diverged_trainings_do_not_make_the_others_look_alike(strategy):
+    state = begun(strategy, SQUARE, num_trials={gaussian_process: 20, tpe: 60}[strategy])
+    state = searched(strategy, state, lambda params: bowl(params) + (1e6 if params["a"] > 0.7 else 0))
+    assert contract.best(state).value < {gaussian_process: 2e-3, tpe: 0.05}[strategy]
+
+
+@both
 @pytest.mark.parametrize("value", [0.0, 3.5, -1e300, 1e-300, None, math.nan, math.inf])
 def test_histories_that_say_nothing_are_searched_all_the_same(strategy, value):
     state = searched(strategy, begun(strategy, MIXED), lambda params: value)
