@@ -19,9 +19,10 @@ MIXED = Space(
         "width": Integer(8, 256, log=True),
         "drop": Float(0, 0.7),
         "fixed": Float(2, 2),
-        "norm": Categorical(("batch", "group")),
+        "norm": Categorical(("batch", "group", "layer")),
+        "groups": Integer(1, 3),
     },
-    {"momentum": ("kind", ("sgd", "lion")), "drop": ("depth", (3, 4)), "norm": ("depth", (3, 5))},
+    {"momentum": ("kind", ("sgd", "lion")), "drop": ("depth", (3, 4)), "norm": ("depth", (3, 5)), "groups": ("norm", ("group",))},
 )
 SQUARE = Space({"a": Float(0, 1), "b": Float(0, 1)})
 FEW = Space({"a": Integer(1, 3), "b": Categorical(("x", "y"))})
