@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from labsupport.search import contract, cube, gaussian_process, space, tpe
+from labsupport.search.acquisition import log_expected_improvement
 from labsupport.search.space import Categorical, Float, Integer, Space
 
 STRATEGIES = [gaussian_process, tpe]
@@ -22,7 +23,12 @@ MIXED = Space(
         "norm": Categorical(("batch", "group", "layer")),
         "groups": Integer(1, 3),
     },
-    {"momentum": ("kind", ("sgd", "lion")), "drop": ("depth", (3, 4)), "norm": ("depth", (3, 5)), "groups": ("norm", ("group",))},
+    {
+        "momentum": ("kind", ("sgd", "lion")),
+        "drop": ("depth", (3, 4)),
+        "norm": ("depth", (3, 5)),
+        "groups": ("norm", ("group",)),
+    },
 )
 SQUARE = Space({"a": Float(0, 1), "b": Float(0, 1)})
 FEW = Space({"a": Integer(1, 3), "b": Categorical(("x", "y"))})
@@ -192,6 +198,32 @@ def test_failed_trials_are_left_out_of_the_model_but_not_asked_again(strategy):
     assert not any(cube.seen(at[i : i + 1], at[:i]).item() for i in range(1, len(at)))
 
 
+def test_few_candidates_do_because_they_are_refined():
+    state = gaussian_process.init(SQUARE, num_trials=20, num_initial=4, num_candidates=4, seed=0)
+    assert contract.best(searched(gaussian_process, state, bowl)).value < 1e-5
+
+
+def test_improvement_is_on_the_best_value_told(monkeypatch):
+    asked_of = []
+
+    def spied(mean, variance, *, best):
+        asked_of.append(float(best))
+        return log_expected_improvement(mean, variance, best=best)
+
+    monkeypatch.setattr(gaussian_process, "log_expected_improvement", spied)
+    state = searched(gaussian_process, begun(gaussian_process, SQUARE), bowl, stop=10)
+    values = torch.tensor([record.value for record in state.records], dtype=torch.float64)
+    asked_of.clear()
+    gaussian_process.ask(state)
+    assert asked_of == pytest.approx([gaussian_process._standardized(values).min().item()] * len(asked_of), abs=0.02)
+
+
+def test_the_worst_values_are_brought_near():
+    y = gaussian_process._standardized(torch.tensor([0.0, 1.0, 2.0, 3.0, 1e9], dtype=torch.float64))
+    plain = torch.tensor([0.0, 1.0, 2.0, 3.0, 8.0], dtype=torch.float64)  # 2 + 3 · (2 − 0)
+    assert torch.allclose(y, (plain - plain.mean()) / plain.std(correction=0))
+
+
 @both
 def test_diverged_trainings_do_not_make_the_others_look_alike(strategy):
     state = begun(strategy, SQUARE, num_trials={gaussian_process: 20, tpe: 60}[strategy])
@@ -246,24 +278,24 @@ def test_every_setting_is_one_of_the_space(strategy):
     assert {params["kind"] for params in asked(state)} == {"sgd", "adam", "lion"}
 
 
-def test_the_parzen_density_integrates_to_one_and_is_what_is_drawn_from():
-    trials = torch.rand(9, len(MIXED.dims), generator=seeded(), dtype=torch.float64)
-    centres, _ = cube.snap(MIXED, trials)
-    parzen = tpe._parzen(MIXED, centres)
-    numbers = Space({name: dim for name, dim in MIXED.dims.items() if name in ("lr", "momentum")})
-    flat = tpe._parzen(numbers, centres[:, 1:3])
-    at, exists = cube.snap(numbers, torch.rand(40_000, 2, generator=seeded(1), dtype=torch.float64))
-    density = tpe._log_density(flat, at, exists).exp()
-    assert density.mean() == pytest.approx(1, abs=4 * density.std().item() / 200)
-    # What even draws give as the mean of f · density, drawing from the density gives as the mean of f.
-    even, there = cube.snap(MIXED, torch.rand(40_000, len(MIXED.dims), generator=seeded(2), dtype=torch.float64))
-    weight = tpe._log_density(parzen, even, there).exp()
-    drawn, _ = tpe._drawn(parzen, 40_000, seeded(3))
-    for column in (0, 1, 3, 4, 7):
-        for power in (1, 2):
-            weighted, direct = weight * even[:, column] ** power, drawn[:, column] ** power
-            error = ((weighted.var() + direct.var()) / 40_000).sqrt()
-            assert abs(weighted.mean() - direct.mean()) < 4 * error
+@pytest.mark.parametrize(
+    "names", [("lr", "momentum"), ("depth", "norm"), ("kind", "width"), ("depth", "drop", "fixed")]
+)
+def test_what_is_drawn_has_the_parzen_density(names):
+    """What even draws give as the mean of f · density, drawing from the density gives as the mean of f."""
+    when = {name: rule for name, rule in MIXED.when.items() if name in names and rule[0] in names}
+    part = Space({name: MIXED.dims[name] for name in names}, when)
+    trials = torch.rand(9, len(names), generator=seeded(), dtype=torch.float64) ** 2
+    parzen = tpe._parzen(part, cube.snap(part, trials)[0])
+    even, exists = cube.snap(part, torch.rand(40_000, len(names), generator=seeded(1), dtype=torch.float64))
+    weight = tpe._log_density(parzen, even, exists).exp()
+    assert weight.mean() == pytest.approx(1, abs=4 * weight.std().item() / 200)
+    assert weight.min() >= 0.1 - 1e-12, "one of the ten kernels is flat"
+    drawn, _ = tpe._drawn(parzen, 40_000, seeded(2))
+    for edge in (0.1, 0.2, 0.4, 0.6, 0.8):
+        weighted, direct = weight[:, None] * (even < edge), (drawn < edge).double()
+        error = ((weighted.var(dim=0) + direct.var(dim=0)) / 40_000).sqrt()
+        assert ((weighted.mean(dim=0) - direct.mean(dim=0)).abs() <= 4 * error).all()
 
 
 def test_the_better_part_is_a_share_of_what_was_told():
