@@ -1,0 +1,89 @@
+"""Many settings at once as points of the unit cube: what the model-based strategies compute with."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.quasirandom import SobolEngine
+
+from labsupport.search import space as spaces
+from labsupport.search.contract import State, generator
+from labsupport.search.space import Categorical, Float, Integer, Params, Space
+
+__all__ = ["design", "points", "seen", "share", "snap"]
+
+SAME = 1e-9  # two points no further apart in any coordinate are one setting
+
+
+def points(space: Space, settings: list[Params]) -> Tensor:
+    """One row for each setting, as `space.to_unit` gives it: (settings, dims) float64 on the CPU."""
+    rows = [spaces.to_unit(space, params) for params in settings]
+    return torch.stack(rows) if rows else torch.zeros(0, len(space.dims), dtype=torch.float64)
+
+
+def snap(space: Space, at: Tensor) -> tuple[Tensor, Tensor]:
+    """Where the settings at these points lie exactly, and which dimensions exist there.
+
+    What `to_unit(from_unit(point))` gives for each row, at once: integers and categories move amid their shares,
+    what does not exist to ½.
+
+    Args:
+        at: (n, dims) in [0, 1], float64.
+    Returns:
+        (n, dims) float64, and (n, dims) booleans.
+    """
+    columns: list[Tensor] = []
+    exists: list[Tensor] = []
+    names = list(space.dims)
+    for name, column in zip(names, at.unbind(dim=1), strict=True):
+        parent, values = space.when.get(name, (None, ()))
+        there = torch.ones_like(column, dtype=torch.bool)
+        if parent is not None:
+            index = names.index(parent)
+            allowed = at.new_tensor([spaces._place(parent, space.dims[parent], value) for value in values])
+            near = (columns[index][:, None] - allowed).abs() < SAME
+            there = exists[index] & near.any(dim=1)
+        exists.append(there)
+        columns.append(torch.where(there, _snapped(space.dims[name], column), 0.5))
+    return torch.stack(columns, dim=1), torch.stack(exists, dim=1)
+
+
+def share(dim: Integer, places: Tensor) -> tuple[Tensor, Tensor]:
+    """From where to where the integers at these places (any shape) reach in the unit interval."""
+    start, end = spaces._ends(dim)
+    middle = start + _snapped(dim, places) * (end - start)
+    number = (middle.exp() if dim.log else middle).round()
+    low, high = ((edge.log() if dim.log else edge) for edge in (number - 0.5, number + 0.5))
+    return (low - start) / (end - start), (high - start) / (end - start)
+
+
+def seen(at: Tensor, before: Tensor) -> Tensor:
+    """Which rows of `at` (n, dims) stand for a setting among the rows of `before` (m, dims): (n,) booleans."""
+    return ((at[:, None] - before).abs() <= SAME).all(dim=2).any(dim=1)
+
+
+def design(state: State, *, most: int = 64) -> Params:
+    """The start of a search: the next setting of a scrambled Sobol sequence that was not asked yet.
+
+    Where `most` in turn were, the next one all the same: a space of few settings is asked again.
+    """
+    space, number = state.space, len(state.records)
+    seed = int(torch.randint(2**31, (), generator=generator(state, 0)))
+    engine = SobolEngine(len(space.dims), scramble=True, seed=seed)
+    at, _ = snap(space, engine.fast_forward(number).draw(most, dtype=torch.float64))
+    fresh = ~seen(at, points(space, [record.trial.params for record in state.records]))
+    return spaces.from_unit(space, at[int(fresh.int().argmax())])
+
+
+def _snapped(dim: spaces.Dimension, column: Tensor) -> Tensor:
+    if isinstance(dim, Categorical):
+        count = len(dim.choices)
+        return ((column * count).floor().clamp_max(count - 1) + 0.5) / count
+    start, end = spaces._ends(dim)
+    if start >= end:
+        return torch.full_like(column, 0.5)
+    if isinstance(dim, Float):
+        return column
+    number = start + column * (end - start)
+    number = ((number.exp() if dim.log else number) + 0.5).floor().clamp(dim.low, dim.high)
+    return ((number.log() if dim.log else number) - start) / (end - start)

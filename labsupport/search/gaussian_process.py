@@ -1,0 +1,157 @@
+"""Bayesian optimization: a Gaussian process of what was told, and the trial from which it expects most improvement.
+
+The start is a scrambled Sobol design. Then the kernel is fitted to the told values, and expected improvement is
+maximized over the unit cube: over many candidates first, then by L-BFGS from the best of them. What is not known yet
+stands in the process as a lie, so that it is not proposed again: trials asked and not told at the smallest value told
+(the constant liar), failed ones at the mean. Neither moves the fit of the kernel.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.quasirandom import SobolEngine
+
+from labsupport.search import space as spaces
+from labsupport.search.acquisition import log_expected_improvement
+from labsupport.search.contract import State, Trial, add, check_state, generator, start, tell
+from labsupport.search.cube import design, points, seen, snap
+from labsupport.search.gaussian import Hyper, fit, posterior
+from labsupport.search.space import Categorical, Float, Space
+from labsupport.values import check_count
+
+__all__ = ["ask", "finished", "init", "tell"]
+
+WORST = 3  # a value is taken to be no further above the median than this times the way from the least to it
+STARTS = 4  # how many candidates L-BFGS starts from
+
+
+def init(space: Space, *, num_trials: int, num_initial: int = 8, num_candidates: int = 512, seed: int) -> State:
+    """A search of `num_trials` trials, none asked yet.
+
+    Args:
+        num_trials: >= 1.
+        num_initial: trials of the start design, >= 2; the model needs two values at least.
+        num_candidates: points where expected improvement is looked at before it is refined, >= 1.
+        seed: integer in 0 … 2⁶⁴ − 1.
+    Raises:
+        ValueError: a bound above is broken, or `space` is no Space.
+    Source: Jones, Schonlau & Welch 1998, doi:10.1023/A:1008306431147; Snoek, Larochelle & Adams 2012, arXiv:1206.2944.
+    """
+    options = {"num_trials": check_count("gaussian_process.init", "num_trials", num_trials)}
+    options["num_initial"] = check_count("gaussian_process.init", "num_initial", num_initial, at_least=2)
+    options["num_candidates"] = check_count("gaussian_process.init", "num_candidates", num_candidates)
+    return start("gaussian_process", space, options, seed=seed)
+
+
+def ask(state: State) -> tuple[Trial | None, State]:
+    """The next trial, at once, however many are not told yet; None after the last one.
+
+    No setting is asked twice while candidates find another one; a space of few settings is asked again.
+
+    Raises:
+        ValueError: the state is another strategy's.
+    Source: Ginsbourger, Le Riche & Carraro 2010, doi:10.1007/978-3-642-10701-6_6 (the constant liar).
+    """
+    check_state("gaussian_process", state)
+    if len(state.records) >= state.options["num_trials"]:
+        return None, state
+    told = sum(record.value is not None for record in state.records)
+    early = len(state.records) < state.options["num_initial"] or told < 2
+    return add(state, design(state) if early else spaces.from_unit(state.space, _propose(state)))
+
+
+def finished(state: State) -> bool:
+    """Whether all trials have been told."""
+    check_state("gaussian_process", state)
+    return len(state.records) >= state.options["num_trials"] and all(record.done for record in state.records)
+
+
+def _propose(state: State) -> Tensor:
+    """The point (dims,) of largest expected improvement among those not asked before."""
+    draws = generator(state, len(state.records))
+    every = points(state.space, [record.trial.params for record in state.records])
+    known = torch.tensor([record.value is not None for record in state.records])
+    failed = torch.tensor([record.failed is not None for record in state.records])
+    y = _standardized(torch.tensor([r.value for r in state.records if r.value is not None], dtype=torch.float64))
+    x = _features(state.space, every)
+    hyper = fit(x[known], y)
+    best = posterior(x[known], y, x[known], **hyper._asdict())[0].min()
+    lies = torch.where(failed[~known], 0.0, y.min())
+    score = _Score(state.space, torch.cat([x[known], x[~known]]), torch.cat([y, lies]), hyper, best)
+
+    candidates = _candidates(state, every[known][y.argsort()], draws)
+    first = candidates[score(candidates).argsort(descending=True)[:STARTS]]
+    candidates = torch.cat([_refined(state.space, score, first), candidates])
+    values = score(candidates)
+    fresh = ~seen(candidates, every)
+    return candidates[values.where(fresh, -torch.inf).argmax() if fresh.any() else values.argmax()]
+
+
+class _Score:
+    """The logarithm of expected improvement at points (n, dims)."""
+
+    def __init__(self, space: Space, x: Tensor, y: Tensor, hyper: Hyper, best: Tensor) -> None:
+        self.space, self.x, self.y, self.hyper, self.best = space, x, y, hyper._asdict(), best
+
+    def __call__(self, at: Tensor) -> Tensor:
+        mean, variance = posterior(self.x, self.y, _features(self.space, at), **self.hyper)
+        return log_expected_improvement(mean, variance.clamp_min(1e-12), best=self.best)
+
+
+def _features(space: Space, at: Tensor) -> Tensor:
+    """What the kernel sees of points (n, dims): their coordinates, but of categories, without order, one a choice."""
+    columns = []
+    for dim, column in zip(space.dims.values(), at.unbind(dim=1), strict=True):
+        if isinstance(dim, Categorical) and len(dim.choices) > 2:
+            count = len(dim.choices)
+            columns.append(torch.nn.functional.one_hot((column.detach() * count).long(), count).double())
+        else:
+            columns.append(column[:, None])
+    return torch.cat(columns, dim=1)
+
+
+def _standardized(y: Tensor) -> Tensor:
+    """Of mean 0 and variance 1, after the worst were brought near (ours); all 0 where all are equal.
+
+    One diverged training would make all the others look alike.
+    """
+    y = y / y.abs().max().clamp_min(1e-300)
+    reach = y.median() - y.min()
+    y = y.clamp_max(y.median() + WORST * reach) if reach > 0 else y
+    deviation = y.std(correction=0)
+    return (y - y.mean()) / torch.where(deviation > 1e-12, deviation, 1.0)
+
+
+def _candidates(state: State, ranked: Tensor, draws: torch.Generator) -> Tensor:
+    """Settings everywhere, and half as many about the best five told: near ones, and with a few dimensions redrawn."""
+    count, dims = state.options["num_candidates"], len(state.space.dims)
+    seed = int(torch.randint(2**31, (), generator=draws))
+    everywhere = SobolEngine(dims, scramble=True, seed=seed).draw(count, dtype=torch.float64)
+    near = ranked[torch.randint(min(5, len(ranked)), (count // 2,), generator=draws)]
+    scale = 10 ** (-1 - 2 * torch.rand(len(near), 1, generator=draws, dtype=torch.float64))
+    moved = near + scale * torch.randn(near.shape, generator=draws, dtype=torch.float64)
+    redrawn = torch.rand(near.shape, generator=draws) < 0.5 / dims
+    moved = torch.where(redrawn, torch.rand(near.shape, generator=draws, dtype=torch.float64), moved)
+    return snap(state.space, torch.cat([everywhere, moved.clamp(0, 1)]))[0]
+
+
+def _refined(space: Space, score: _Score, first: Tensor) -> Tensor:
+    """Where L-BFGS climbs to from these points (n, dims), in the floats that exist there; all points at once."""
+    from scipy import optimize  # slow to import, and only this function needs it
+
+    exists = snap(space, first)[1]
+    free = exists & torch.tensor([isinstance(dim, Float) and dim.low < dim.high for dim in space.dims.values()])
+    if not free.any():
+        return first
+
+    def loss(values):
+        at = torch.from_numpy(values.copy()).requires_grad_()
+        total = -score(first.masked_scatter(free, at)).sum()
+        (gradient,) = torch.autograd.grad(total, at)
+        return float(total.detach()), gradient.numpy()
+
+    begin = first[free].numpy()
+    end = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=[(0, 1)] * len(begin),
+                            options={"maxiter": 40})  # fmt: skip
+    return first.masked_scatter(free, torch.from_numpy(end.x).clamp(0, 1))
