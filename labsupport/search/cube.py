@@ -10,7 +10,7 @@ from labsupport.search import space as spaces
 from labsupport.search.contract import State, generator
 from labsupport.search.space import Categorical, Float, Integer, Params, Space
 
-__all__ = ["design", "points", "seen", "share", "snap"]
+__all__ = ["design", "points", "seen", "share", "snap", "sobol"]
 
 SAME = 1e-9  # two points no further apart in any coordinate are one setting
 
@@ -62,6 +62,13 @@ def seen(at: Tensor, before: Tensor) -> Tensor:
     return ((at[:, None] - before).abs() <= SAME).all(dim=2).any(dim=1)
 
 
+def sobol(dims: int, *, seed: int, start: int, count: int) -> Tensor:
+    """Points start … start + count − 1 of a scrambled Sobol sequence, (count, dims) in float64 whatever the default."""
+    engine = SobolEngine(dims, scramble=True, seed=seed).fast_forward(start + 1)
+    first = engine.quasi.to(torch.float64) / 2**SobolEngine.MAXBIT  # `draw` would round it to the default dtype
+    return torch.cat([first[None], engine.draw(count - 1, dtype=torch.float64)])
+
+
 def design(state: State, *, most: int = 64) -> Params:
     """The start of a search: the next setting of a scrambled Sobol sequence that was not asked yet.
 
@@ -69,8 +76,7 @@ def design(state: State, *, most: int = 64) -> Params:
     """
     space, number = state.space, len(state.records)
     seed = int(torch.randint(2**31, (), generator=generator(state, 0)))
-    engine = SobolEngine(len(space.dims), scramble=True, seed=seed)
-    at, _ = snap(space, engine.fast_forward(number).draw(most, dtype=torch.float64))
+    at, _ = snap(space, sobol(len(space.dims), seed=seed, start=number, count=most))
     fresh = ~seen(at, points(space, [record.trial.params for record in state.records]))
     return spaces.from_unit(space, at[int(fresh.int().argmax())])
 

@@ -123,7 +123,8 @@ def fit(x: Tensor, y: Tensor, *, num_starts: int = 2, max_steps: int = 60) -> Hy
         raise ValueError("fit: x must hold at least one point, got none")
     x, y = x.detach().double(), y.detach().double()
     dims = x.shape[1]
-    centre = torch.tensor([PRIORS["lengths"]] * dims + [PRIORS["signal"], PRIORS["noise"]]).double().to(x.device)
+    priors = [PRIORS["lengths"]] * dims + [PRIORS["signal"], PRIORS["noise"]]
+    centre = torch.tensor(priors, dtype=torch.float64, device=x.device)
     bounds = np.log([LENGTHS] * dims + [SIGNAL, NOISE])
 
     def loss(logs: np.ndarray) -> tuple[float, np.ndarray]:

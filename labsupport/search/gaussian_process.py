@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.quasirandom import SobolEngine
 
 from labsupport.search import space as spaces
 from labsupport.search.acquisition import log_expected_improvement
 from labsupport.search.contract import State, Trial, add, check_state, generator, start, tell
-from labsupport.search.cube import design, points, seen, snap
+from labsupport.search.cube import design, points, seen, snap, sobol
 from labsupport.search.gaussian import Hyper, fit, posterior
 from labsupport.search.space import Categorical, Float, Space
 from labsupport.values import check_count
@@ -127,11 +126,11 @@ def _candidates(state: State, ranked: Tensor, draws: torch.Generator) -> Tensor:
     """Settings everywhere, and half as many about the best five told: near ones, and with a few dimensions redrawn."""
     count, dims = state.options["num_candidates"], len(state.space.dims)
     seed = int(torch.randint(2**31, (), generator=draws))
-    everywhere = SobolEngine(dims, scramble=True, seed=seed).draw(count, dtype=torch.float64)
+    everywhere = sobol(dims, seed=seed, start=0, count=count)
     near = ranked[torch.randint(min(5, len(ranked)), (count // 2,), generator=draws)]
     scale = 10 ** (-1 - 2 * torch.rand(len(near), 1, generator=draws, dtype=torch.float64))
     moved = near + scale * torch.randn(near.shape, generator=draws, dtype=torch.float64)
-    redrawn = torch.rand(near.shape, generator=draws) < 0.5 / dims
+    redrawn = torch.rand(near.shape, generator=draws, dtype=torch.float64) < 0.5 / dims
     moved = torch.where(redrawn, torch.rand(near.shape, generator=draws, dtype=torch.float64), moved)
     return snap(state.space, torch.cat([everywhere, moved.clamp(0, 1)]))[0]
 

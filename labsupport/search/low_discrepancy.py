@@ -6,11 +6,11 @@ nested permutations; Bergstra & Bengio 2012 compare such sequences with random s
 
 from __future__ import annotations
 
-import torch
 from torch.quasirandom import SobolEngine
 
 from labsupport.search import contract
 from labsupport.search.contract import State, Trial, tell
+from labsupport.search.cube import sobol
 from labsupport.search.space import Space, from_unit
 from labsupport.values import check_count
 
@@ -43,8 +43,7 @@ def ask(state: State) -> tuple[Trial | None, State]:
     number = len(state.records)
     if number == min(state.options["num_trials"] or _LONGEST, _LONGEST):
         return None, state
-    engine = SobolEngine(len(state.space.dims), scramble=True, seed=state.seed).fast_forward(number + 1)
-    point = engine.quasi.to(torch.float64) / 2**SobolEngine.MAXBIT  # `draw` would round the first one to float32
+    point = sobol(len(state.space.dims), seed=state.seed, start=number, count=1)[0]
     return contract.add(state, from_unit(state.space, point))
 
 

@@ -27,6 +27,7 @@ TABLE: dict[str, Entry] = {
     ),
     "search.cube.design": cannot(PLAIN),
     "search.cube.points": cannot(PLAIN),
+    "search.cube.sobol": cannot(PLAIN),
     "search.cube.seen": runs(lambda d: cube.seen(floats(d, 3, 2), floats(d, 4, 2))),
     "search.cube.share": runs(lambda d: cube.share(Integer(1, 4, log=True), floats(d, 3))),
     "search.cube.snap": runs(

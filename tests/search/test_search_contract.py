@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from labsupport.search import (
     asha,
     contract,
+    gaussian_process,
     grid,
     halving,
     hyperband,
     low_discrepancy,
     random_search,
+    tpe,
 )
 from labsupport.search.contract import Trial, best, tell
 from labsupport.search.space import Categorical, Float, Integer, Space, to_unit
@@ -41,6 +43,8 @@ STRATEGIES = {
     "halving": (halving, {"num": 13, "budget": 200}),
     "hyperband": (hyperband, {"max_resource": 20, "eta": 3}),
     "asha": (asha, {"max_resource": 9, "eta": 3, "num": 20}),
+    "gaussian_process": (gaussian_process, {"num_trials": 14, "num_candidates": 32}),
+    "tpe": (tpe, {"num_trials": 20}),
 }
 
 
