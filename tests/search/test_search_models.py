@@ -298,6 +298,14 @@ def test_what_is_drawn_has_the_parzen_density(names):
         assert ((weighted.mean(dim=0) - direct.mean(dim=0)).abs() <= 4 * error).all()
 
 
+def test_a_failed_trial_is_never_among_the_good_ones():
+    state = begun(tpe, SQUARE, num_trials=99)
+    for i in range(30):
+        trial, state = contract.add(state, {"a": 0.2 if i < 10 else 0.8, "b": i / 30})
+        state = contract.tell(state, trial, float(i), failed=None if i < 10 else "it broke")
+    assert tpe.ask(state)[0].params["a"] < 0.5
+
+
 def test_the_better_part_is_a_share_of_what_was_told():
     def asked_last(gamma):
         state = begun(tpe, SQUARE, gamma=gamma, num_trials=99)
