@@ -8,7 +8,8 @@ computed in float64 and differentiable once.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -114,8 +115,6 @@ def fit(x: Tensor, y: Tensor, *, num_starts: int = 2, max_steps: int = 60) -> Hy
         ValueError: a bound above is broken.
     Source: Byrd, Lu, Nocedal & Zhu 1995, doi:10.1137/0916069 (L-BFGS-B, through SciPy).
     """
-    from scipy import optimize  # slow to import, and only this function needs it
-
     _check("fit", x, y, x)
     check_count("fit", "num_starts", num_starts)
     check_count("fit", "max_steps", max_steps)
@@ -125,7 +124,6 @@ def fit(x: Tensor, y: Tensor, *, num_starts: int = 2, max_steps: int = 60) -> Hy
     dims = x.shape[1]
     priors = [PRIORS["lengths"]] * dims + [PRIORS["signal"], PRIORS["noise"]]
     centre = torch.tensor(priors, dtype=torch.float64, device=x.device)
-    bounds = np.log([LENGTHS] * dims + [SIGNAL, NOISE])
 
     def loss(logs: np.ndarray) -> tuple[float, np.ndarray]:
         at = torch.from_numpy(logs.copy()).to(x.device).requires_grad_()
@@ -134,15 +132,20 @@ def fit(x: Tensor, y: Tensor, *, num_starts: int = 2, max_steps: int = 60) -> Hy
         (gradient,) = torch.autograd.grad(value, at)
         return float(value.detach()), gradient.cpu().numpy()
 
-    ends = []
-    for start in range(num_starts):
-        first = centre[:, 0].log().cpu().numpy().copy()
-        first[:dims] += (-1) ** start * 0.8 * math.ceil(start / 2)
-        first = first.clip(bounds[:, 0], bounds[:, 1])
-        ends.append(optimize.minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds,
-                                      options={"maxiter": max_steps}))  # fmt: skip
+    ends = [_descent(loss, start, dims, max_steps) for start in range(num_starts)]
     best = min(ends, key=lambda end: end.fun)
     return _hyper(torch.from_numpy(best.x).to(x.device).exp())
+
+
+def _descent(loss: Callable, start: int, dims: int, max_steps: int) -> Any:
+    from scipy import optimize  # slow to import, and only this function needs it
+
+    bounds = np.log([LENGTHS] * dims + [SIGNAL, NOISE])
+    first = np.log([PRIORS["lengths"][0]] * dims + [PRIORS["signal"][0], PRIORS["noise"][0]])
+    first[:dims] += (-1) ** start * 0.8 * math.ceil(start / 2)
+    first = first.clip(bounds[:, 0], bounds[:, 1])
+    options = {"maxiter": max_steps}
+    return optimize.minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
 
 
 def _hyper(values: Tensor) -> Hyper:

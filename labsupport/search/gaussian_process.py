@@ -21,7 +21,7 @@ from labsupport.values import check_count
 
 __all__ = ["ask", "finished", "init", "tell"]
 
-WORST = 3  # a value is taken to be no further above the median than this times the way from the least to it
+WORST = 10  # a value is taken to be no further above the median than this times the way from the least to it
 STARTS = 4  # how many candidates L-BFGS starts from
 
 
