@@ -19,7 +19,7 @@ from torch.func import grad, jvp
 
 from labsupport.hypergradients.problem import Named, length
 from labsupport.optimizers.rule import zeros
-from labsupport.population.compiling import compiler
+from labsupport.population.compiling import compiler, in_one_graph
 from labsupport.values import check_choice
 
 __all__ = ["BACKENDS", "Adjoints", "Steps", "backend_for", "steps_of"]
@@ -90,10 +90,7 @@ def _compiled(train_loss: Loss, sizes: tuple) -> Steps:
         both = grad(lambda weights, hyper: train_loss(weights, hyper, batch), argnums=(0, 1))
         return jvp(both, (weights, hyper), (u, zeros(hyper)))[1]
 
-    def compiled(step: Callable) -> Callable:
-        return torch.compile(step, dynamic=False, fullgraph=True, isolate_recompiles=True)
-
-    return _steps(grad(train_loss), products, compiled)
+    return _steps(grad(train_loss), products, in_one_graph)
 
 
 def _steps(slope: Callable, products: Callable, made: Callable[[Callable], Callable]) -> Steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import warnings
 from collections.abc import Callable
@@ -27,6 +28,7 @@ __all__ = [
     "compiler",
     "give_up",
     "given_up",
+    "in_one_graph",
     "refusals",
     "unguarded",
 ]
@@ -51,6 +53,8 @@ def refusals() -> tuple[type[Exception], ...]:
 @cache
 def compiler() -> str:
     """Why nothing can be compiled on this machine, in one line; "" where a tiny trial succeeded. Tried once."""
+    if "isolate_recompiles" not in inspect.signature(torch.compile).parameters:
+        return "torch before 2.13 counts all compiled programs together and soon refuses"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -131,4 +135,9 @@ def _program(
 ) -> Callable:
     """The cache keeps what was compiled for an architecture; Dynamo's own guards see to it that it still fits."""
     step = functional(ways, optimizer, objective, draws)
+    return in_one_graph(step)
+
+
+def in_one_graph(step: Callable) -> Callable:
+    """`torch.compile` for fixed shapes, whose programs do not count against those of another step."""
     return torch.compile(step, dynamic=False, fullgraph=True, isolate_recompiles=True)

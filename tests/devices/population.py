@@ -84,6 +84,7 @@ TABLE: dict[str, Entry] = {
     "population.compiling.compiler": cannot(NO_TENSOR),
     "population.compiling.give_up": cannot(NO_TENSOR),
     "population.compiling.given_up": cannot(NO_TENSOR),
+    "population.compiling.in_one_graph": cannot(NO_TENSOR),
     "population.compiling.refusals": cannot(NO_TENSOR),
     "population.compiling.unguarded": cannot(NO_TENSOR),
     "population.draws.Draws": cannot(NO_TENSOR),

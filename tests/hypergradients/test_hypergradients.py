@@ -82,7 +82,8 @@ def flat(values):
 
 def off(found, truth):
     """The largest error, relative to the largest entry, of each hyperparameter's gradient."""
-    return max(float((found.grad[k] - v).abs().max() / v.abs().max().clamp(min=1e-300)) for k, v in truth.grad.items())
+    pairs = [(found.grad[name].detach(), value.detach()) for name, value in truth.grad.items()]
+    return max(float((mine - theirs).abs().max() / theirs.abs().max().clamp(min=1e-300)) for mine, theirs in pairs)
 
 
 MAKERS = {

@@ -252,6 +252,7 @@ def test_saves_are_checked_in_front_of_the_work(split, tmp_path):
         train(tmp_path / "new" / "run", num_epochs=1)
 
 
+@pytest.mark.skipif(bool(compiling.compiler()), reason="no compiler here")
 def test_a_hook_or_another_forward_gets_a_program_of_its_own(split, monkeypatch):
     state = started()
     nothing = draws.Draws((), 0)
