@@ -40,7 +40,7 @@ def snap(space: Space, at: Tensor) -> tuple[Tensor, Tensor]:
         there = torch.ones_like(column, dtype=torch.bool)
         if parent is not None:
             index = names.index(parent)
-            allowed = at.new_tensor([spaces._place(parent, space.dims[parent], value) for value in values])
+            allowed = at.new_tensor([spaces.unit_of(parent, space.dims[parent], value) for value in values])
             near = (columns[index][:, None] - allowed).abs() < SAME
             there = exists[index] & near.any(dim=1)
         exists.append(there)
@@ -50,7 +50,7 @@ def snap(space: Space, at: Tensor) -> tuple[Tensor, Tensor]:
 
 def share(dim: Integer, places: Tensor) -> tuple[Tensor, Tensor]:
     """From where to where the integers at these places (any shape) reach in the unit interval."""
-    start, end = spaces._ends(dim)
+    start, end = spaces.ends(dim)
     middle = start + _snapped(dim, places) * (end - start)
     number = (middle.exp() if dim.log else middle).round()
     low, high = ((edge.log() if dim.log else edge) for edge in (number - 0.5, number + 0.5))
@@ -85,7 +85,7 @@ def _snapped(dim: spaces.Dimension, column: Tensor) -> Tensor:
     if isinstance(dim, Categorical):
         count = len(dim.choices)
         return ((column * count).floor().clamp_max(count - 1) + 0.5) / count
-    start, end = spaces._ends(dim)
+    start, end = spaces.ends(dim)
     if start >= end:
         return torch.full_like(column, 0.5)
     if isinstance(dim, Float):

@@ -19,7 +19,7 @@ from labsupport.values import check_count, check_generator, check_number
 
 __all__ = [
     "Categorical", "Dimension", "Float", "Integer", "Space", "active", "from_json", "from_unit", "sample", "to_json",
-    "to_unit",
+    "to_unit", "ends", "unit_of",
 ]  # fmt: skip
 
 Choice = str | int | float | bool | None
@@ -153,7 +153,7 @@ def to_unit(space: Space, params: Params) -> Tensor:
     names = active(space, params)
     if set(params) != set(names):
         raise ValueError(f"to_unit: params must name exactly {', '.join(names)}, got {', '.join(params)}")
-    places = [_place(name, space.dims[name], params[name]) if name in params else 0.5 for name in space.dims]
+    places = [unit_of(name, space.dims[name], params[name]) if name in params else 0.5 for name in space.dims]
     return torch.tensor(places, dtype=torch.float64, device="cpu")
 
 
@@ -220,11 +220,11 @@ def _checked_rule(dims: Mapping[str, Dimension], name: str, rule: Any) -> tuple[
     if isinstance(dims[parent], Float):
         raise ValueError(f"Space: when[{name!r}] must have an Integer or Categorical as its parent, got {parent!r}")
     for value in values:
-        _place(f"when[{name!r}]", dims[parent], value, where="Space")
+        unit_of(f"when[{name!r}]", dims[parent], value, where="Space")
     return parent, values
 
 
-def _place(name: str, dim: Dimension, value: Any, *, where: str = "to_unit") -> float:
+def unit_of(name: str, dim: Dimension, value: Any, *, where: str = "to_unit") -> float:
     """Where a value lies in [0, 1]."""
     if isinstance(dim, Categorical):
         found = [i for i, c in enumerate(dim.choices) if c == value and isinstance(c, bool) == isinstance(value, bool)]
@@ -234,7 +234,7 @@ def _place(name: str, dim: Dimension, value: Any, *, where: str = "to_unit") -> 
     if isinstance(dim, Integer):
         check_count(where, name, value, at_least=dim.low)
     number = check_number(where, name, value, low=dim.low, high=dim.high)
-    start, end = _ends(dim)
+    start, end = ends(dim)
     return (_scaled(dim, number) - start) / (end - start) if start < end else 0.5
 
 
@@ -242,14 +242,14 @@ def _value(dim: Dimension, place: float) -> Any:
     """The value at a place in [0, 1]."""
     if isinstance(dim, Categorical):
         return dim.choices[min(int(place * len(dim.choices)), len(dim.choices) - 1)]
-    start, end = _ends(dim)
+    start, end = ends(dim)
     number = start + place * (end - start)
     number = math.exp(number) if dim.log else number
     number = math.floor(number + 0.5) if isinstance(dim, Integer) else number
     return min(max(number, dim.low), dim.high)
 
 
-def _ends(dim: Float | Integer) -> tuple[float, float]:
+def ends(dim: Float | Integer) -> tuple[float, float]:
     """What 0 and 1 stand for, on the dimension's scale; integers own half a unit to either side."""
     half = 0.5 if isinstance(dim, Integer) else 0.0
     return _scaled(dim, dim.low - half), _scaled(dim, dim.high + half)

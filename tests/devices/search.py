@@ -19,7 +19,9 @@ TABLE: dict[str, Entry] = {
         "a setting is plain numbers: " + VALUES, gpu=lambda d: spaces.from_unit(SPACE, floats(d, 2))
     ),
     "search.space.sample": born(lambda g: spaces.sample(SPACE, generator=g)),
+    "search.space.ends": cannot(NO_TENSOR),
     "search.space.to_json": cannot(NO_TENSOR),
+    "search.space.unit_of": cannot(NO_TENSOR),
     "search.space.to_unit": cannot("a setting is plain numbers, and its point is made on the CPU"),
 }
 TABLE |= {

@@ -90,6 +90,7 @@ def _check_vector(where: str, weight: Tensor, inverse: Tensor) -> None:
 
 
 def check_square(where: str, name: str, matrix: Tensor, size: int, like: Tensor) -> None:
+    """Raise ValueError unless a matrix is finite, symmetric and (size, size), on the device of the finite `like`."""
     if not isinstance(matrix, Tensor) or matrix.shape != (size, size) or not matrix.is_floating_point():
         got = f"{tuple(matrix.shape)} {matrix.dtype}" if isinstance(matrix, Tensor) else type(matrix).__name__
         raise ValueError(f"{where}: {name} must be a floating-point tensor ({size}, {size}), got {got}")
