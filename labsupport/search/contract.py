@@ -23,8 +23,8 @@ from labsupport.search.space import Params, Space
 from labsupport.values import check_count
 
 __all__ = [
-    "Record", "State", "Trial", "add", "best", "check_state", "from_json", "generator", "loss", "start", "tell",
-    "to_json", "waiting",
+    "Record", "State", "Trial", "add", "best", "check_state", "ended", "from_json", "generator", "loss", "start",
+    "tell", "to_json", "waiting",
 ]  # fmt: skip
 
 
@@ -143,6 +143,12 @@ def best(state: State) -> Record | None:
 def waiting(state: State) -> list[Trial]:
     """The trials that were asked and not told, by number."""
     return [record.trial for record in state.records if not record.done]
+
+
+def ended(state: State) -> bool:
+    """Whether all trials of a study of `num_trials` were asked and told; for the `finished` of a strategy."""
+    wanted = state.options["num_trials"]
+    return wanted is not None and len(state.records) >= wanted and not waiting(state)
 
 
 def to_json(state: State) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from labsupport.search import space as spaces
-from labsupport.search.contract import State, generator
+from labsupport.search.contract import State, Trial, add, generator
 from labsupport.search.space import Categorical, Float, Integer, Params, Space
 
-__all__ = ["design", "points", "seen", "share", "snap", "sobol"]
+__all__ = ["design", "design_then", "points", "seen", "share", "snap", "sobol"]
 
 SAME = 1e-9  # two points no further apart in any coordinate are one setting
 
@@ -79,6 +81,19 @@ def design(state: State, *, most: int = 64) -> Params:
     at, _ = snap(space, sobol(len(space.dims), seed=seed, start=number, count=most))
     fresh = ~seen(at, points(space, [record.trial.params for record in state.records]))
     return spaces.from_unit(space, at[int(fresh.int().argmax())])
+
+
+def design_then(state: State, propose: Callable[[State], Tensor]) -> tuple[Trial | None, State]:
+    """The next of `num_trials`: from the design for the first `num_initial` and until two are told, then as proposed.
+
+    Args:
+        propose: state -> a point (dims,) of the unit cube.
+    """
+    if len(state.records) >= state.options["num_trials"]:
+        return None, state
+    told = sum(record.value is not None for record in state.records)
+    early = len(state.records) < state.options["num_initial"] or told < 2
+    return add(state, design(state) if early else spaces.from_unit(state.space, propose(state)))
 
 
 def _snapped(dim: spaces.Dimension, column: Tensor) -> Tensor:

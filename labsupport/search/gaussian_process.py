@@ -11,10 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from labsupport.search import space as spaces
 from labsupport.search.acquisition import log_expected_improvement
-from labsupport.search.contract import State, Trial, add, check_state, generator, start, tell
-from labsupport.search.cube import design, points, seen, snap, sobol
+from labsupport.search.contract import State, Trial, check_state, ended, generator, start, tell
+from labsupport.search.cube import design_then, points, seen, snap, sobol
 from labsupport.search.gaussian import Hyper, fit, posterior
 from labsupport.search.space import Categorical, Float, Space
 from labsupport.values import check_count
@@ -53,17 +52,13 @@ def ask(state: State) -> tuple[Trial | None, State]:
     Source: Ginsbourger, Le Riche & Carraro 2010, doi:10.1007/978-3-642-10701-6_6 (the constant liar).
     """
     check_state("gaussian_process", state)
-    if len(state.records) >= state.options["num_trials"]:
-        return None, state
-    told = sum(record.value is not None for record in state.records)
-    early = len(state.records) < state.options["num_initial"] or told < 2
-    return add(state, design(state) if early else spaces.from_unit(state.space, _propose(state)))
+    return design_then(state, _propose)
 
 
 def finished(state: State) -> bool:
     """Whether all trials have been told."""
     check_state("gaussian_process", state)
-    return len(state.records) >= state.options["num_trials"] and all(record.done for record in state.records)
+    return ended(state)
 
 
 def _propose(state: State) -> Tensor:

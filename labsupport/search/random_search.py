@@ -38,4 +38,4 @@ def ask(state: State) -> tuple[Trial | None, State]:
 def finished(state: State) -> bool:
     """Whether every trial was told."""
     contract.check_state(_NAME, state)
-    return len(state.records) == state.options["num_trials"] and not contract.waiting(state)
+    return contract.ended(state)

@@ -13,9 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labsupport.search import space as spaces
-from labsupport.search.contract import State, Trial, add, check_state, generator, loss, start, tell
-from labsupport.search.cube import SAME, design, points, seen, share, snap
+from labsupport.search.contract import State, Trial, check_state, ended, generator, loss, start, tell
+from labsupport.search.cube import SAME, design_then, points, seen, share, snap
 from labsupport.search.space import Categorical, Float, Integer, Space
 from labsupport.values import check_count, check_number
 
@@ -57,17 +56,13 @@ def ask(state: State) -> tuple[Trial | None, State]:
         ValueError: the state is another strategy's.
     """
     check_state("tpe", state)
-    if len(state.records) >= state.options["num_trials"]:
-        return None, state
-    told = sum(record.value is not None for record in state.records)
-    early = len(state.records) < state.options["num_initial"] or told < 2
-    return add(state, design(state) if early else spaces.from_unit(state.space, _propose(state)))
+    return design_then(state, _propose)
 
 
 def finished(state: State) -> bool:
     """Whether all trials have been told."""
     check_state("tpe", state)
-    return len(state.records) >= state.options["num_trials"] and all(record.done for record in state.records)
+    return ended(state)
 
 
 class _Parzen(NamedTuple):

@@ -26,6 +26,7 @@ TABLE: dict[str, Entry] = {
         lambda d: acquisition.log_expected_improvement(floats(d, 3), floats(d, 3), best=floats(d))
     ),
     "search.cube.design": cannot(PLAIN),
+    "search.cube.design_then": cannot(PLAIN),
     "search.cube.points": cannot(PLAIN),
     "search.cube.sobol": cannot(PLAIN),
     "search.cube.seen": runs(lambda d: cube.seen(floats(d, 3, 2), floats(d, 4, 2))),
