@@ -180,7 +180,7 @@ def must(code, what):
 
 
 def lab(options):
-    set_up(["lab"], options)
+    set_up(["lab", "cluster"], options)
     fresh = ["--fresh", options["FRESH"]] if "FRESH" in options else []
     must(python("-m", "book", "copy", "my/", *fresh), "copying the pages into my/")
     settings = VENV / "lab-settings"
@@ -204,7 +204,7 @@ def lab(options):
 def test(options):
     if "DEPS" in options:
         return test_elsewhere(options)
-    set_up(["lab", "test", "site"], options)
+    set_up(["lab", "test", "site", "cluster"], options)
     return python("-m", "book.proof", "test", *topic(options))
 
 
@@ -219,7 +219,7 @@ def test_elsewhere(options):
     make_venv()
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     torch = [f"torch=={re.search(r'torch>=([0-9.]+)', text).group(1)}.*"] if options["DEPS"] == "oldest" else []
-    pip(["install", "--upgrade", "--upgrade-strategy=eager", "-e", f"{ROOT}[lab,test]", *torch], options)
+    pip(["install", "--upgrade", "--upgrade-strategy=eager", "-e", f"{ROOT}[lab,test,cluster]", *torch], options)
     left_out = ["--ignore=tests/book", "--ignore=tests/benchmarks", "--ignore=tests/test_course.py"]  # not the package
     return python("-m", "pytest", "tests", "-n2", "--dist=loadfile", *left_out)
 
@@ -235,29 +235,29 @@ def site(options):
 
 
 def run(options):
-    set_up(["lab"], options)
+    set_up(["lab", "cluster"], options)
     return python("-m", "book", "run", *([options["PAGE"]] if "PAGE" in options else []))
 
 
 def derive(options):
-    set_up(["lab"], options)
+    set_up(["lab", "cluster"], options)
     return python("-m", "book", "derive")
 
 
 def table(options):
-    set_up(["lab"], options)
+    set_up(["lab", "cluster"], options)
     more = ["--check"] if options.get("CHECK", "0") != "0" else []
     more += [f"--jobs={options['JOBS']}"] if "JOBS" in options else []
     return python("-m", "labsupport.experiments.tables", options["NAME"], *more)
 
 
 def bench(options):
-    set_up(["lab", "test"], options)
+    set_up(["lab", "test", "cluster"], options)
     return python("-m", "benchmarks", options["TOPIC"], **{k: v for k, v in options.items() if k == "QUICK"})
 
 
 def browser(options):
-    set_up(["lab", "test", "site"], options)
+    set_up(["lab", "test", "site", "cluster"], options)
     if not any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))):
         raise Stop("no Chromium was found: install it (Debian: `sudo apt install chromium`) and run this again")
     return python("-m", "book.proof", "browser", *topic(options))
