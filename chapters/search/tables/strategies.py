@@ -31,15 +31,18 @@ def alone(seed, objective):
     return {name: replay.play(strategy, state, objective)[0] for name, (strategy, state) in starts.items()}
 
 
+def halving_of(plans):
+    """The strategy that fills these brackets."""
+    return SimpleNamespace(
+        ask=lambda state: brackets.ask(state, plans), tell=contract.tell,
+        finished=lambda state: brackets.finished(state, plans))  # fmt: skip
+
+
 def on_rungs(seed, objective, speeds):
     """Synchronous halving: its state after the last bracket, and the time."""
     state, time = contract.start("rungs", SPACE, {}, seed=seed), 0.0
-    for num in range(1, BRACKETS + 1):
-        plans = [RUNGS] * num  # those before are full
-        strategy = SimpleNamespace(
-            ask=lambda state: brackets.ask(state, plans), tell=contract.tell,
-            finished=lambda state: brackets.finished(state, plans))  # fmt: skip
-        state, taken = replay.play(strategy, state, objective, speeds=speeds)
+    for num in range(1, BRACKETS + 1):  # the brackets before are full
+        state, taken = replay.play(halving_of([RUNGS] * num), state, objective, speeds=speeds)
         time += taken
     return state, time
 
