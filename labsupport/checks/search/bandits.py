@@ -166,8 +166,9 @@ def _rung(generator: torch.Generator) -> list[tuple]:
     mixed = [ten[i] for i in torch.randperm(10, generator=generator)]
     first, second, *_, last = _order(mixed)
     return [
-        ([0.5, 0.2, 0.4], [], 3), ([0.5, 0.2, 0.4, 0.1, 0.3, 0.6], [], 3), ([0.5, 0.2, 0.4, 0.1], [1], 2), ([0.3, 0.4, 0.5, 0.1, 0.2, 0.6], [0], 3),
-        ([0.5, 0.2], [], 3), (mixed, [], 4), (mixed, [second], 3), (mixed, [first, last], 2),
+        ([0.5, 0.2, 0.4], [], 3), ([0.5, 0.2, 0.4, 0.1, 0.3, 0.6], [], 3), ([0.5, 0.2, 0.4, 0.1], [1], 2),
+        ([0.3, 0.4, 0.5, 0.1, 0.2, 0.6], [0], 3), ([0.5, 0.2], [], 3),
+        (mixed, [], 4), (mixed, [second], 3), (mixed, [first, last], 2),
     ]  # fmt: skip
 
 
