@@ -61,7 +61,7 @@ class CellNet(nn.Module):
         self.nodes = nn.ModuleList(_linear(width, width, generator) for _ in range(_NODES))
         self.classifier = _linear(width, classes, generator)
         for name, value in buffers(codes()[0]).items():
-            self.register_buffer(name, value.to(generator.device))
+            self.register_buffer(name, value.to(self.stem.weight))
 
     def forward(self, x: Tensor) -> Tensor:
         states = [self.stem(x)]
@@ -92,16 +92,16 @@ def row(code: Params) -> int:
 
 
 def buffers(code: Params) -> dict[str, Tensor]:
-    """What `CellNet` needs to be this cell: `reads`, `applies` and `ends`, float32 on the CPU.
+    """What `CellNet` needs to be this cell: `reads`, `applies` and `ends`, float64 on the CPU.
 
     Raises:
         ValueError: it is a code of another space.
     """
     reads, applies = _decisions(code)
-    one_hot = torch.zeros(_NODES, len(OPERATIONS))
-    one_hot[range(_NODES), [OPERATIONS.index(op) for op in applies]] = 1
-    ends = torch.tensor([float(node not in reads) for node in range(1, _NODES + 1)])
-    return {"reads": torch.eye(_NODES)[reads], "applies": one_hot[:, :-1], "ends": ends / ends.sum()}
+    one_hot = torch.eye(len(OPERATIONS), dtype=torch.float64)[[OPERATIONS.index(op) for op in applies]]
+    ends = torch.tensor([float(node not in reads) for node in range(1, _NODES + 1)], dtype=torch.float64)
+    sources = torch.eye(_NODES, dtype=torch.float64)[reads]
+    return {"reads": sources, "applies": one_hot[:, :-1], "ends": ends / ends.sum()}
 
 
 def with_cells(state: population.State, chosen: Sequence[Params]) -> population.State:
@@ -114,8 +114,8 @@ def with_cells(state: population.State, chosen: Sequence[Params]) -> population.
     if len(chosen) != members:
         raise ValueError(f"with_cells: chosen must hold {members} codes, one for each member, got {len(chosen)}")
     each = [buffers(code) for code in chosen]
-    device = state.active.device
-    return replace(state, buffers={name: torch.stack([one[name] for one in each]).to(device) for name in each[0]})
+    given = {name: torch.stack([one[name] for one in each]).to(old) for name, old in state.buffers.items()}
+    return replace(state, buffers=given)
 
 
 def live(code: Params) -> list[int]:
