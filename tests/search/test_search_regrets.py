@@ -12,7 +12,8 @@ NAME = "search/strategies"
 @pytest.fixture(scope="module")
 def stored():
     blocks = tables.load(NAME)
-    return {name: torch.tensor(sum((block[name] for block in blocks), [])) for name in blocks[0] if name != "first"}
+    names = blocks[0].keys() - {"first"}
+    return {name: torch.cat([torch.tensor(block[name]) for block in blocks]) for name in names}
 
 
 @pytest.fixture(scope="module")
