@@ -1,4 +1,4 @@
-"""labsupport/search/optuna: samplers beside their strategies alone, pruners beside sorting by hand, an Optuna script."""
+"""labsupport/search/optuna: samplers beside their strategies alone, pruners beside sorting by hand, a whole script."""
 
 import math
 import os
