@@ -17,7 +17,7 @@ BLOCK, REPEATS = 20, range(5000, 5100)
 CASES = [{"problem": name, "first": first} for name in ("table", "Branin", "Hartmann-6") for first in REPEATS[::BLOCK]]
 MARKS = (10, 15, 20, 25, 30, 45, 60)
 STRATEGIES = {"Gaussian process": (gaussian_process, 30), "TPE": (tpe, 60), "random": (random_search, 60)}
-TOLERANCE = {f"{name}, {mark}": 0.5 for name in STRATEGIES for mark in MARKS}
+TOLERANCE = 0.5
 rounded = partial(tables.rounded, digits=6)
 FUNCTIONS = {"Branin": problems.branin(), "Hartmann-6": problems.hartmann6()}
 
