@@ -45,7 +45,7 @@ def test_four_processes_lose_none_of_a_thousand_short_trials():
 
 @pytest.mark.parametrize("make", [lambda: ThreadPoolExecutor(3), lambda: processes(2)()])
 def test_lambdas_and_closures_travel_to_an_executor_that_stays_open(make):
-    shift = torch.tensor(0.25)
+    shift = torch.tensor(0.25, dtype=torch.float64)
     with make() as executor:
         state = run(random_search, SPACE, lambda trial: bowl(trial) + shift, num_trials=9, executor=executor, **QUIET)
         assert executor.submit(abs, -1).result() == 1
@@ -124,11 +124,11 @@ def exits():
 
 
 def test_workers_that_cannot_start_end_the_study_and_not_its_trials(tmp_path):
-    spawn = multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
     given = {"num_trials": 4, "storage": tmp_path / "s.db", **QUIET}
     with pytest.raises(RuntimeError, match="executor must make workers that live"):
         run(random_search, SPACE, bowl,
-            executor=lambda: ProcessPoolExecutor(1, mp_context=spawn, initializer=exits), **given)  # fmt: skip
+            executor=lambda: ProcessPoolExecutor(1, mp_context=context, initializer=exits), **given)  # fmt: skip
     assert run(random_search, SPACE, bowl, **given) == serial(4)
 
 
