@@ -245,7 +245,7 @@ def test_the_second_start_installs_nothing(tree):
     _stand_in(tree)
     assert _course(tree, "derive").returncode == 0
     install, derive = _asked(tree)
-    assert install == f"-m pip install -c {tree / 'constraints.txt'} -e {tree}[lab]"
+    assert install == f"-m pip install -c {tree / 'constraints.txt'} -e {tree}[lab,cluster]"
     assert derive == "-m book derive"
     assert _course(tree, "derive").returncode == 0
     assert _asked(tree) == ["-m book derive"]
@@ -257,18 +257,18 @@ def test_what_makes_it_install_again(tree):
     _course(tree, "derive")
     _asked(tree)
     _course(tree, "site", "PIP_ARGS=-q --pre")
-    assert _asked(tree)[0].endswith("[lab,site] -q --pre")  # more extras; those already there stay
+    assert _asked(tree)[0].endswith("[lab,site,cluster] -q --pre")  # more extras; those already there stay
     _course(tree, "derive")
     assert _asked(tree) == ["-m book derive"]
     for name in ("constraints.txt", "pyproject.toml"):
         with (tree / name).open("a", encoding="utf-8") as file:
             file.write("# another line\n")
         _course(tree, "derive")
-        assert _asked(tree)[0].endswith("[lab,site]")
+        assert _asked(tree)[0].endswith("[lab,site,cluster]")
     moved = tree.rename(tree.with_name("moved"))
     _stand_in(moved)
     _course(moved, "derive")
-    assert _asked(moved)[0].endswith(f"{moved}[lab,site]")
+    assert _asked(moved)[0].endswith(f"{moved}[lab,site,cluster]")
 
 
 @posix
@@ -317,7 +317,7 @@ def test_options_in_the_environment(tree):
     (tree / "my").mkdir()
     assert _course(tree, "lab", FRESH="landscape", PIP_ARGS="-q", NAME="a-machine", QUICK="1", PORT="x").returncode == 0
     install, copy, _ = _asked(tree)
-    assert install.endswith("[lab] -q")
+    assert install.endswith("[lab,cluster] -q")
     assert copy == "-m book copy my/ --fresh landscape"
     _one_line(_course(tree, "table", NAME="a-machine"), "table: say which")
 
@@ -338,7 +338,7 @@ def test_other_packages_have_an_environment_of_their_own(tree):
         (tree / ".venv").rename(tree / f".venv-{which}")
         assert _course(tree, "test", f"DEPS={which}").returncode == 0
         install, tests = _asked(tree)
-        assert install.endswith(f"[lab,test]{pin}") and "-c " not in install
+        assert install.endswith(f"[lab,test,cluster]{pin}") and "-c " not in install
         assert tests.startswith("-m pytest tests") and "--ignore=tests/book" in tests
 
 
@@ -361,7 +361,7 @@ def test_environment_yml_is_what_conda_reads():
     python = next(text for text in conda if text.startswith("python"))
     assert VersionSpec(python.removeprefix("python")).matches(Version("3.11.7"))
     six = ["torch", "matplotlib", "jupyterlab", "jupytext", "ipywidgets", "nbval"]
-    assert pip == {"pip": ["-c constraints.txt", *six, "-e .[lab]"]}
+    assert pip == {"pip": ["-c constraints.txt", *six, "-e .[lab,cluster]"]}
 
 
 def test_pip_reads_the_pip_part(tmp_path):

@@ -45,3 +45,7 @@ TABLE |= {
     for module, more in STRATEGIES.items()
     for name in ["ask", "finished", "init", *more]
 }
+TABLE |= {
+    f"search.replay.{name}": cannot("what was measured is kept on the CPU: " + NO_TENSOR)
+    for name in ["Strategy", "Table", "curve", "epochs", "load", "play", "regret", "row", "settings", "trained_with"]
+}

@@ -1,0 +1,14 @@
+"""Checks of the exercises in chapter `search`, collected from one file for each page."""
+
+from labsupport.checks.search.bandits import halving_plan, promotable, rungs, survivors
+from labsupport.checks.search.grid_and_random import log_grid, trials_needed, values_per_axis
+
+__all__ = [
+    "halving_plan",
+    "log_grid",
+    "promotable",
+    "rungs",
+    "survivors",
+    "trials_needed",
+    "values_per_axis",
+]
