@@ -37,7 +37,7 @@ def rows() -> Iterator[Row]:
     "trials lost of 1,000": at_most(0, ""),
 })  # fmt: skip
 def overheads() -> Iterator[Row]:
-    """Trials that compute nothing: all of the time is overhead. Optuna's are as dear at 200 as at 1,000."""
+    """Trials that compute nothing: all of the time is overhead. Optuna's are timed over 200, which take long enough."""
     name = "one of 1,000 short trials, four processes, random, SQLite"
     if peer is None:
         yield unmeasured(name, "no Optuna here")
