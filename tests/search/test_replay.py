@@ -70,12 +70,10 @@ def test_epochs_stay_within_their_limit(table):
 
 
 def test_workers_share_the_time():
-    state = random_search.init(replay.SPACE, num_trials=7, seed=0)
-    played, now = replay.play(random_search, state, lambda trial: float(trial.number), speeds=(81.0, 81.0, 27.0))
+    state, fast = random_search.init(replay.SPACE, num_trials=7, seed=0), (81.0, 81.0, 27.0)
+    played, now = replay.play(random_search, state, lambda trial: float(trial.number), speeds=fast)
     assert random_search.finished(played)
     assert now == 3.0  # 0 1 | 2 on the slow one | 3 4 | 5 6
-    fast = (81.0, 81.0, 27.0)
-    fast = (81.0, 81.0, 27.0)
     early, then = replay.play(random_search, state, lambda trial: float(trial.number), speeds=fast, until=2.0)
     assert then == 2.0 and [record.done for record in early.records] == [True, True, False, True, True, False, False]
 
