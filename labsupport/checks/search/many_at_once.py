@@ -8,7 +8,7 @@ from torch import Tensor
 from labsupport.checks.draws import uniform, whole
 from labsupport.checks.frame import check
 
-__all__ = ["reported_error", "seen_regret", "speed_up"]
+__all__ = ["idle_share", "reported_error", "speed_up"]
 
 
 def _faster(serial: float, workers: int) -> float:
@@ -83,47 +83,58 @@ def reported_error(answer: Callable, generator: torch.Generator) -> str | None:
     """`reported_error(valid, test)`: what to report of the setting that validation chooses."""
 
 
-def _regret(valid: Tensor, seen: int) -> Tensor:
-    true = valid.mean(1)
-    return true[valid[:, seen].argmin()] - true.min()
+Bars = list[tuple[int, float, float]]
 
 
-def _tables(generator: torch.Generator) -> list[tuple]:
-    found = []
-    while len(found) < 4:
-        valid, seen = _errors(generator, 7, 3), whole(generator, 0, 2)
-        others = [column for column in range(3) if column != seen]
-        means = valid[:, others].mean(1)
-        chosen = {int(valid[:, seen].argmin()), int(valid.mean(1).argmin()), int(means.argmin())}
-        if len(chosen) == 3:
-            found.append((valid, seen))
-    return found
+def _busy(bars: Bars) -> float:
+    return sum(end - start for _, start, end in bars)
+
+
+def _idle(bars: Bars, workers: int) -> float:
+    return 1 - _busy(bars) / (workers * max(end for _, _, end in bars))
+
+
+def _own_ends(bars: Bars) -> float:
+    """The sum, over the workers that did something, of when each was done."""
+    return sum(max(end for who, _, end in bars if who == worker) for worker in {worker for worker, _, _ in bars})
+
+
+def _crew(generator: torch.Generator, workers: int, busy: int) -> tuple[Bars, int]:
+    """`busy` of `workers` do three trainings each, with pauses between them."""
+    bars = []
+    for worker in range(busy):
+        now = uniform(generator, 0.1, 1.0)
+        for _ in range(3):
+            end = now + uniform(generator, 1.0, 3.0)
+            bars.append((worker, now, end))
+            now = end + uniform(generator, 0.2, 1.0)
+    return bars, workers
 
 
 @check(
-    truth=_regret,
-    given=_tables,
-    returns="one number, 0 or more",
+    truth=_idle,
+    given=lambda generator: {
+        "With 3 workers, all of them busy at times": _crew(generator, 3, 3),
+        "With 5 workers, two of whom never get a trial": _crew(generator, 5, 3),
+        "With one worker": _crew(generator, 1, 1),
+    },
+    returns="one number between 0 and 1",
     wrong={
-        "a lucky score for the truth": (lambda valid, seen: valid[:, seen].min() - valid.mean(1).min(),
-            "You compare the lucky score of one training with a mean, and may even get less than 0. Compare the chosen "
-            "setting's mean."),
-        "the best single training": (lambda valid, seen: valid.mean(1)[valid[:, seen].argmin()] - valid.min(),
-            "You compare with the luckiest of all trainings. No setting is as good as that in the mean."),
-        "always 0": (lambda valid, seen: 0 * valid[0, seen],
-            "You choose and compare by the same numbers, which is always 0. Choose by column `seen`, compare means."),
-        "over the rows": (lambda valid, seen: valid.mean(0)[seen] - valid.mean(0).min(),
-            "You average over the settings. Average over the trainings: dimension 1."),
-        "the wrong sign": (lambda valid, seen: -_regret(valid, seen),
-            "The sign is wrong: regret is how much worse the chosen setting is, so it is 0 or more."),
-        "without the seen training": (lambda valid, seen: _others(valid, seen),
-            "You leave out the training that was seen. Take the mean of all of them."),
+        "who never worked": (lambda bars, workers: _idle(bars, len({worker for worker, _, _ in bars})),
+            "you forget workers that never got a trial. They wait from start to end."),
+        "each to its own end": (lambda bars, workers: 1 - _busy(bars) / _own_ends(bars),
+            "you count a worker's time up to its own last trial. It waits on until the last of all is done."),
+        "busy for idle": (lambda bars, workers: 1 - _idle(bars, workers),
+            "that is the share for which they are busy. Subtract it from 1."),
+        "one worker's time": (lambda bars, workers: 1 - _busy(bars) / max(end for _, _, end in bars),
+            "you add the busy times of all, but divide by the time of one. All of them are there from start to end."),
+        "time for share": (lambda bars, workers: workers * max(end for _, _, end in bars) - _busy(bars),
+            "that is the time for which they wait. Divide it by all the time they had."),
+        "from the first trial": (lambda bars, workers: 1 - _busy(bars) / (
+                workers * (max(end for _, _, end in bars) - min(start for _, start, _ in bars))
+            ),
+            "you begin with the first trial. The workers are there from time 0."),
     },
 )  # fmt: skip
-def seen_regret(answer: Callable, generator: torch.Generator) -> str | None:
-    """`seen_regret(valid, seen)`: how much worse than the best is, in the mean, what one training chose."""
-
-
-def _others(valid: Tensor, seen: int) -> Tensor:
-    rest = valid[:, [column for column in range(valid.shape[1]) if column != seen]].mean(1)
-    return rest[valid[:, seen].argmin()] - rest.min()
+def idle_share(answer: Callable, generator: torch.Generator) -> str | None:
+    """`idle_share(bars, workers)`: for what share of the time, from 0 to the last end, the workers wait."""
