@@ -8,34 +8,41 @@ import torch
 from labsupport.checks.draws import uniform, whole
 from labsupport.checks.frame import check
 
-__all__ = ["left_over", "lost_share"]
+__all__ = ["hours_with_checkpoints", "left_over"]
 
 
 def _hours(length: float, between: float) -> float:
     return between * math.expm1(length / between)
 
 
+def _saved(length: float, every: float, between: float) -> float:
+    whole_pieces = math.floor(length / every)
+    return whole_pieces * _hours(every, between) + _hours(length - whole_pieces * every, between)
+
+
 @check(
-    truth=lambda length, between: 1 - length / _hours(length, between),
+    truth=_saved,
     given=lambda generator: [
-        (8.0, 8.0), (1.0, 10.0), (6.0, 3.0), (uniform(generator, 2.0, 3.0), uniform(generator, 4.0, 5.0)),
+        (8.0, 1.0, 8.0), (7.0, 2.0, 4.0), (1.0, 3.0, 2.0),
+        (float(whole(generator, 11, 15)), 4.0, uniform(generator, 4.0, 6.0)),
     ],
     wrong={
-        "the chance of dying": (lambda length, between: -math.expm1(-length / between),
-            "That is the chance that a worker dies within one trial. Asked for are hours: what is lost, over all of "
-            "them."),
-        "the share that is kept": (lambda length, between: length / _hours(length, between),
-            "That is the share that is not lost. Subtract it from 1."),
-        "lost over kept": (lambda length, between: _hours(length, between) / length - 1,
-            "You compare the lost hours with the useful ones. Compare them with all."),
-        "hours for share": (lambda length, between: _hours(length, between) - length,
-            "Those are the hours that are lost. Divide them by all hours of eq. (1)."),
-        "half a trial each": (lambda length, between: length / (2 * between),
-            "That holds for short trials alone. A long one may die several times before it is done."),
+        "nothing is saved": (lambda length, every, between: _hours(length, between),
+            "That is a trial without checkpoints. With them, a death costs only what came after the last one."),
+        "the rest is forgotten": (lambda length, every, between: length // every * _hours(every, between),
+            "You forget the rest after the last whole piece. It takes time, too."),
+        "the rest is a whole piece": (lambda length, every, between: math.ceil(length / every) * _hours(every, between),
+            "You count the last piece as a whole one. It may be shorter."),
+        "in proportion": (lambda length, every, between: length / every * _hours(every, between),
+            "You charge the last piece in proportion to a whole one. A shorter piece loses less than that."),
+        "no deaths": (lambda length, every, between: length,
+            "That is the time without any death. A death still costs what came after the last checkpoint."),
+        "one piece": (lambda length, every, between: _hours(min(every, length), between),
+            "That is one piece. A trial has more of them."),
     },
 )  # fmt: skip
-def lost_share(answer: Callable, generator: torch.Generator) -> str | None:
-    """`lost_share(length, between)`: the share of a worker's hours that deaths throw away."""
+def hours_with_checkpoints(answer: Callable, generator: torch.Generator) -> str | None:
+    """`hours_with_checkpoints(length, every, between)`: hours until a trial is done that is saved now and then."""
 
 
 Arrived = list[tuple[int, float | None]]
