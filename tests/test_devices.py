@@ -16,6 +16,7 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -34,13 +35,13 @@ TABLE: dict[str, Entry] = {name: entry for table in TABLES for name, entry in ta
 
 def public_functions(package=labsupport) -> set[str]:
     """Full names of the functions and classes that the modules' `__all__` name, where they are defined."""
-    found = set()
-    for info in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-        if info.name.endswith("__main__"):
-            continue
-        module = importlib.import_module(info.name)
-        found |= {key(getattr(module, name)) for name in getattr(module, "__all__", [])}
-    return found - {""}
+    return {key(getattr(module, name)) for module in modules(package) for name in getattr(module, "__all__", [])} - {""}
+
+
+def modules(package=labsupport) -> list[ModuleType]:
+    """All of them, imported: a package's `__all__` may name its modules."""
+    names = [info.name for info in pkgutil.walk_packages(package.__path__, package.__name__ + ".")]
+    return [importlib.import_module(name) for name in names if not name.endswith("__main__")]
 
 
 def key(thing: object) -> str:
@@ -144,9 +145,6 @@ def test_a_call_without_a_plant_passes():
 
 def test_the_functions_are_those_of_the_modules():
     """`__all__` of every module: each name exists, and each module has one."""
-    for info in pkgutil.walk_packages(labsupport.__path__, "labsupport."):
-        module = importlib.import_module(info.name)
-        if info.name.endswith("__main__"):
-            continue
-        assert inspect.getdoc(module), info.name
-        assert [name for name in module.__all__ if not hasattr(module, name)] == [], info.name
+    for module in modules():
+        assert inspect.getdoc(module), module.__name__
+        assert [name for name in module.__all__ if not hasattr(module, name)] == [], module.__name__

@@ -35,15 +35,10 @@ _CHUNK = 2048  # images distorted at once: bounds memory; another value is anoth
 
 
 def glyphs(
-    alphabet: str,
-    *,
-    sizes: Sequence[int] = (4000, 1000, 1000),
-    faces: Sequence[str] | None = None,
-    distortion: float = 1.0,
-    noise: float = 0.05,
-    generator: torch.Generator,
-) -> Split:
-    """Characters of an alphabet, 28×28, each in a random face, randomly distorted.
+    alphabet: str, *, sizes: Sequence[int] = (4000, 1000, 1000), faces: Sequence[str] | None = None,
+    distortion: float = 1.0, noise: float = 0.05, size: int = 28, generator: torch.Generator,
+) -> Split:  # fmt: skip
+    """Characters of an alphabet, each in a random face, randomly distorted.
 
     Class counts over all parts differ by at most 1. All parts use the same faces; to test on faces never
     trained on, call twice with disjoint `faces`.
@@ -54,9 +49,10 @@ def glyphs(
         faces: names among `data.faces(alphabet)`; None takes all of them.
         distortion: 0 (the clean glyph) to 2 (hard to read, strokes cut by the edge); this module says what 1 does.
         noise: standard deviation of the normal noise on each pixel, before clipping to [0, 1]; 0 to 1.
+        size: pixels of a side, 28, 14 or 7; a pixel of a smaller image is the mean of those of the large one.
         generator: draws everything; the work is done, and the tensors live, on its device.
     Returns:
-        A Split with x (n, 1, 28, 28), float32, 0 (paper) to 1 (ink); the class names are the characters.
+        A Split with x (n, 1, size, size), float32, 0 (paper) to 1 (ink); the class names are the characters.
     Raises:
         ValueError: a bound above is broken.
         FileNotFoundError: matplotlib's fonts are not there.
@@ -66,6 +62,7 @@ def glyphs(
     sizes, chosen = _check_sizes(sizes), _check_faces(alphabet, faces)
     distortion = check_number("glyphs", "distortion", distortion, low=0.0, high=2.0)
     noise = check_number("glyphs", "noise", noise, low=0.0, high=1.0)
+    check_choice("glyphs", "size", size, (28, 14, 7))
     check_generator("glyphs", generator)
     names = tuple(ALPHABETS[alphabet])
     maps = torch.tensor(np.stack([_distance_maps(alphabet, face) for face in chosen]), device=generator.device)
@@ -73,6 +70,7 @@ def glyphs(
     y = torch.randperm(number, generator=generator, device=generator.device) % len(names)
     face = torch.randint(len(chosen), (number,), generator=generator, device=generator.device)
     x = _draw(maps.flatten(0, 1), face * len(names) + y, distortion, noise, generator)
+    x = torch.nn.functional.avg_pool2d(x, _SIDE // size)
     return Split(*zip(x.split(sizes), y.split(sizes), strict=True), class_names=names)
 
 
