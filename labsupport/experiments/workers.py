@@ -113,6 +113,15 @@ def dumped(where: str, function: Callable) -> bytes:
         raise
 
 
+def placed(jobs: int, address: str | None) -> contextlib.AbstractContextManager[Executor | None]:
+    """Where cases are run: on so many processes, or on the cluster of that address."""
+    if address is None:
+        return processes(jobs)
+    if jobs != 1:
+        raise ValueError(f"table: JOBS must be left out where CLUSTER is given, got {jobs}")
+    return cluster(address)
+
+
 @contextlib.contextmanager
 def processes(jobs: int) -> Iterator[Executor | None]:
     """Processes for so many cases at a time; None for one. They end with this block, however it ends."""
