@@ -2,7 +2,8 @@
 
 The told trials are split at a quantile. Both parts get a density, a mixture with one kernel about each trial and a
 flat one for the space; candidates are drawn from the good density, and the one at which good over bad is largest is
-asked. That ratio orders points as expected improvement does under these densities.
+asked. That ratio orders points as expected improvement does under these densities. In each dimension a kernel is as
+wide as the part's trials spread (ours): wide at first, narrow where the good ones have gathered.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ from labsupport.values import check_count, check_number
 __all__ = ["ask", "finished", "init", "tell"]
 
 MOST_GOOD = 25
-WIDTH = 0.15  # of a kernel about one trial, in the unit cube; it shrinks as there are more
+WIDTH = 0.4  # of a kernel, in deviations of the centres; it shrinks as there are more
+NARROWEST = 0.07  # in the unit cube
+EVEN = 8  # how many centres the even spread counts for, so that few centres close together are not believed
 
 
 def init(
@@ -91,10 +94,13 @@ def _propose(state: State) -> Tensor:
 def _parzen(space: Space, centres: Tensor) -> _Parzen:
     centres, exists = snap(space, torch.cat([centres, centres.new_full((1, len(space.dims)), 0.5)]))
     exists[-1] = False
-    count = len(centres)
-    width = max(WIDTH * max(count - 1, 1) ** (-1 / (len(space.dims) + 4)), 1 / min(100, count + 1))
+    count, told = len(centres), exists.sum(dim=0)
+    mean = centres.where(exists, 0.0).sum(dim=0) / told.clamp_min(1)
+    square = (centres - mean).square().where(exists, 0.0).sum(dim=0)
+    spread = ((square + EVEN / 12) / (told + EVEN)).sqrt()
+    near = (WIDTH * spread * max(count - 1, 1) ** (-1 / (len(space.dims) + 4))).clamp_min(NARROWEST).tolist()
     sizes = [len(dim.choices) if isinstance(dim, Categorical) else 0 for dim in space.dims.values()]
-    widths = [size / (size + count) if size else width for size in sizes]
+    widths = [size / (size + count) if size else width for size, width in zip(sizes, near, strict=True)]
     return _Parzen(space, centres, exists, centres.new_tensor(widths))
 
 
