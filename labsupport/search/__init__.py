@@ -7,11 +7,11 @@
 Every strategy is a pure function of what was asked and told so far, and that is plain data: a study pickles, is JSON,
 and goes on where it stopped. `space` says what can be set and `contract` what all strategies share. `grid`,
 `random_search` and `low_discrepancy` never look at a value; `halving`, `hyperband` and `asha` stop the worse early;
-`gaussian_process` and `tpe` model what was told. On `replay`, a table of learning curves, all of them are compared in
-seconds; `optuna` makes Optuna use them.
+`gaussian_process` and `tpe` model what was told. On `replay`, a table of learning curves, and on `problems`, whose
+minimum is known, all of them are compared in seconds. `optuna` makes Optuna use them.
 """
 
 __all__ = [
     "acquisition", "asha", "contract", "gaussian", "gaussian_process", "grid", "halving", "hyperband",
-    "low_discrepancy", "optuna", "random_search", "replay", "space", "tpe",
+    "low_discrepancy", "optuna", "problems", "random_search", "replay", "space", "tpe",
 ]  # fmt: skip
