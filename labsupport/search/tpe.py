@@ -16,7 +16,7 @@ from torch import Tensor
 
 from labsupport.search.contract import State, Trial, check_state, ended, generator, loss, placed, start, tell
 from labsupport.search.cube import SAME, design_then, points, seen, share, snap
-from labsupport.search.space import Categorical, Float, Integer, Space
+from labsupport.search.space import Categorical, Dimension, Float, Integer, Space
 from labsupport.values import check_count, check_number
 
 __all__ = ["ask", "finished", "init", "tell"]
@@ -98,10 +98,16 @@ def _parzen(space: Space, centres: Tensor) -> _Parzen:
     mean = centres.where(exists, 0.0).sum(dim=0) / told.clamp_min(1)
     square = (centres - mean).square().where(exists, 0.0).sum(dim=0)
     spread = ((square + EVEN / 12) / (told + EVEN)).sqrt()
-    near = (WIDTH * spread * max(count - 1, 1) ** (-1 / (len(space.dims) + 4))).clamp_min(NARROWEST).tolist()
-    sizes = [len(dim.choices) if isinstance(dim, Categorical) else 0 for dim in space.dims.values()]
-    widths = [size / (size + count) if size else width for size, width in zip(sizes, near, strict=True)]
+    near = (WIDTH * spread * max(count - 1, 1) ** (-1 / (len(space.dims) + 4))).tolist()
+    widths = [_width(dim, width, count) for dim, width in zip(space.dims.values(), near, strict=True)]
     return _Parzen(space, centres, exists, centres.new_tensor(widths))
+
+
+def _width(dim: Dimension, near: float, count: int) -> float:
+    """Of integers at least one's share, or the next one would hardly ever be drawn."""
+    if isinstance(dim, Categorical):
+        return len(dim.choices) / (len(dim.choices) + count)
+    return max(near, 1 / (dim.high - dim.low + 1) if isinstance(dim, Integer) else 0.0, NARROWEST)
 
 
 def _drawn(parzen: _Parzen, count: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:
