@@ -35,6 +35,8 @@ TABLE |= {
     f"search.optuna.{name}": cannot("Optuna stores plain numbers: " + NO_TENSOR)
     for name in ["pruners.AshaPruner", "pruners.HalvingPruner", "pruners.HyperbandPruner", "samplers.Sampler"]
 }
+TABLE |= {f"search.problems.{name}": cannot(NO_TENSOR) for name in ["Problem", "branin", "conditional", "hartmann6"]}
+TABLE["search.problems.moved"] = cannot("a generator of any device draws, and numbers come back: " + VALUES)
 TABLE |= {f"search.brackets.{name}": cannot(STUDY) for name in ["ask", "finished", "ranked"]}
 STRATEGIES = {
     asha: ["rungs"],

@@ -57,6 +57,33 @@ def test_log_marginal_and_its_gradient_equal_scikit_learns(n, dims, seed):
     np.testing.assert_allclose(gradient.numpy(), gradient_peer[order], rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize(("n", "dims"), [(1, 1), (2, 3), (40, 6)])
+def test_fit_climbs_by_the_likelihood_s_own_gradient_also_with_copies(n, dims):
+    x, y = data(n, max(dims, 2))
+    x, y = x[:, :dims].repeat(2, 1), torch.cat([y if n > 1 else torch.ones(1, dtype=DTYPE)] * 2)
+    logs = torch.randn(dims + 2, generator=seeded(4), dtype=DTYPE).mul(0.5).sub(0.7).requires_grad_()
+    hyper = gaussian.Hyper(logs[:-2].exp(), logs[-2].exp(), logs[-1].exp())
+    value = gaussian.log_marginal(x, y, **hyper._asdict())
+    (gradient,) = torch.autograd.grad(value, logs)
+    apart = (x.mT[:, :, None] - x.mT[:, None, :]).square()
+    found, slope = gaussian._likelihood(apart, y, gaussian.Hyper(*(part.detach() for part in hyper)))
+    assert float(found) == pytest.approx(float(value.detach()), rel=1e-10)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-8, atol=1e-8)
+
+
+def test_a_forecast_is_the_posterior_and_pulls_slopes_as_autograd_does():
+    x, y = data(20, 3)
+    hyper, at = gaussian.Hyper(**kernel()), torch.rand(7, 3, generator=seeded(3), dtype=DTYPE)
+    at[0] = x[4]
+    at.requires_grad_()
+    mean, variance, pull = gaussian.forecast(gaussian.condition(x, y, hyper), at.detach())
+    wanted = gaussian.posterior(x, y, at, **hyper._asdict())
+    assert torch.allclose(mean, wanted[0], rtol=1e-10) and torch.allclose(variance, wanted[1], rtol=1e-8, atol=1e-10)
+    by_mean, by_variance = torch.randn(2, 7, generator=seeded(5), dtype=DTYPE)
+    (gradient,) = torch.autograd.grad((wanted[0] * by_mean + wanted[1] * by_variance).sum(), at)
+    assert torch.allclose(pull(by_mean, by_variance), gradient, rtol=1e-8, atol=1e-8)
+
+
 def test_the_posterior_is_of_the_function_without_the_noise():
     x, y = data()
     at = torch.cat([torch.rand(50, 3, generator=seeded(5), dtype=DTYPE), x[:3]])
@@ -213,6 +240,16 @@ def test_gradients_are_the_closed_form_and_finite_in_the_far_tail():
     slopes = torch.autograd.grad(logs.sum(), (mean, variance))
     assert all(slope.isfinite().all() for slope in (logs, *slopes))
     assert (slopes[0] < 0).all() and (slopes[1] >= 0).all()
+
+
+def test_slopes_of_the_logarithm_in_closed_form_are_autograd_s():
+    z = torch.tensor([-1e8, -1e4, -101.0, -99.0, -38.0, -7.0, -1.0, 0.0, 3.0], dtype=DTYPE)
+    mean, variance = (-2 * z).requires_grad_(), torch.full_like(z, 4.0, requires_grad=True)
+    logs = acquisition.log_expected_improvement(mean, variance, best=0.0)
+    wanted = torch.autograd.grad(logs.sum(), (mean, variance))
+    found = acquisition.log_improvement_slopes(mean.detach(), variance.detach(), best=0.0)
+    assert torch.equal(found[0], logs.detach())
+    assert torch.allclose(found[1], wanted[0], rtol=1e-6) and torch.allclose(found[2], wanted[1], rtol=1e-6)
 
 
 def test_the_logarithm_has_no_seams_and_agrees_where_there_is_no_underflow():
