@@ -35,6 +35,10 @@ TABLE |= {
     f"search.optuna.{name}": cannot("Optuna stores plain numbers: " + NO_TENSOR)
     for name in ["pruners.AshaPruner", "pruners.HalvingPruner", "pruners.HyperbandPruner", "samplers.Sampler"]
 }
+TABLE |= {
+    f"search.problems.{name}": cannot("a problem is a function of plain numbers: " + NO_TENSOR)
+    for name in ["Problem", "branin", "conditional", "hartmann6", "moved"]
+}
 TABLE |= {f"search.brackets.{name}": cannot(STUDY) for name in ["ask", "finished", "ranked"]}
 STRATEGIES = {
     asha: ["rungs"],
