@@ -33,7 +33,9 @@ TABLE |= {
 }  # fmt: skip
 TABLE |= {
     f"search.optuna.{name}": cannot("Optuna stores plain numbers: " + NO_TENSOR)
-    for name in ["pruners.AshaPruner", "pruners.HalvingPruner", "pruners.HyperbandPruner", "samplers.Sampler"]
+    for name in ["pruners.AshaPruner", "pruners.HalvingPruner", "pruners.HyperbandPruner", "samplers.Sampler",
+        "samplers.distribution",
+    ]
 }
 TABLE |= {
     f"search.problems.{name}": cannot("a problem is a function of plain numbers: " + NO_TENSOR)
