@@ -14,7 +14,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labsupport.search.acquisition import log_expected_improvement, log_improvement_slopes
+from labsupport.search.acquisition import log_improvement_slopes
 from labsupport.search.contract import State, Trial, check_state, ended, generator, placed, start, tell
 from labsupport.search.cube import design_then, points, seen, snap, sobol
 from labsupport.search.gaussian import Conditioned, condition, fit, forecast
@@ -96,7 +96,7 @@ class _Score(NamedTuple):
 
     def __call__(self, at: Tensor) -> Tensor:
         mean, variance, _ = forecast(self.given, _features(self.space, at))
-        return log_expected_improvement(mean, variance.clamp_min(1e-12), best=self.best)
+        return log_improvement_slopes(mean, variance.clamp_min(1e-12), best=self.best)[0]
 
     def with_slopes(self, at: Tensor) -> tuple[Tensor, Tensor]:
         """And its gradient (n, dims), which means something for dimensions that are floats."""
