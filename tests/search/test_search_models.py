@@ -226,7 +226,8 @@ def test_improvement_is_on_the_best_value_told(monkeypatch):
     values = torch.tensor([record.value for record in state.records], dtype=torch.float64)
     asked_of.clear()
     gaussian_process.ask(state)
-    assert asked_of and asked_of == pytest.approx([gaussian_process._standardized(values).min().item()] * len(asked_of), abs=0.02)
+    least = gaussian_process._standardized(values).min().item()
+    assert asked_of and asked_of == pytest.approx([least] * len(asked_of), abs=0.02)
 
 
 def test_the_worst_values_are_brought_near():
