@@ -158,6 +158,17 @@ def test_the_constant_liar_changes_the_proposal():
     assert gaussian_process.ask(state)[0].number == 16
 
 
+def test_a_lie_that_results_have_contradicted_is_not_upheld():
+    """Trials are under way where their neighbours were told to be bad: the search must not be drawn there."""
+    state = gaussian_process.init(Space({"x": Float(0, 1)}), num_trials=40, seed=0)
+    for place in (0.0, 0.1, 0.3, 0.45, 0.6, 0.75, 0.85, 0.9, 0.96):
+        trial, state = contract.add(state, {"x": place})
+        state = contract.tell(state, trial, (place - 0.5) ** 2)
+    for place in (0.65, 0.7):
+        _, state = contract.add(state, {"x": place})
+    assert abs(gaussian_process.ask(state)[0].params["x"] - 0.5) < 0.05
+
+
 def test_a_pending_trial_counts_as_bad_for_tpe():
     state = searched(tpe, begun(tpe, SQUARE, num_trials=400), bowl, stop=30)
     alone = cube.points(SQUARE, [tpe.ask(state)[0].params])
