@@ -1,7 +1,7 @@
 """The device table of `labsupport.nas.estimation`; see tests/test_devices.py."""
 
 import torch
-from devices.given import NO_TENSOR, Entry, cannot, floats, labels, runs
+from devices.given import NO_TENSOR, Entry, cannot, floats, labels, plain, runs
 
 from labsupport import optimizers, population
 from labsupport.nas import cells, estimation
@@ -39,7 +39,7 @@ TABLE: dict[str, Entry] = {
     "nas.estimation.kendall": runs(lambda d: estimation.kendall(floats(d, 5), floats(d, 5))),
     "nas.estimation.one_hot": cannot("a code is plain data: " + NO_TENSOR),
     "nas.estimation.scores": runs(lambda d: estimation.scores(
-        estimation.snip, crew(d), floats(d, 6, 4), labels(d))),
+        estimation.snip, plain(d), floats(d, 6, 4), labels(d))),
     "nas.estimation.snip": on_batch(estimation.snip),
     "nas.estimation.synflow": on_batch(estimation.synflow),
 }  # fmt: skip
