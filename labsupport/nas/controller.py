@@ -13,7 +13,6 @@ Source: Zoph & Le 2017, arXiv:1611.01578, section 3; one update a trial is ours 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor
 
 from labsupport.nas import policy
+from labsupport.nas.learning import learnt, reward, seed_of_weights
 from labsupport.nas.policy import Learner, Policy
 from labsupport.search import contract
 from labsupport.search.contract import Record, State, Trial, tell
@@ -30,8 +30,6 @@ from labsupport.values import check_count
 __all__ = ["Learning", "anchor_probabilities", "ask", "finished", "init", "policy_for", "replay", "tell"]
 
 _NAME = "controller"
-_KEPT = 64
-_known: OrderedDict[tuple, tuple[tuple[Record, ...], Learner]] = OrderedDict()
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ class Learning:
     width: int = 16
 
 
-def init(space: Space, *, num_trials: int | None = None, learning: Learning = Learning(), seed: int) -> State:  # noqa: B008
+def init(space: Space, *, num_trials: int | None = None, learning: Learning = Learning(), seed: int) -> State:
     """A study of `num_trials` settings; without end where that is None.
 
     Raises:
@@ -87,12 +85,12 @@ def policy_for(space: Space, learning: Learning) -> Policy:
     """
     sizes = [len(dim.choices) if isinstance(dim, Categorical) else 0 for dim in space.dims.values()]
     if not all(sizes) or space.when:
-        raise ValueError(f"{_NAME}: space must have Categorical dimensions alone, all of which always exist, got {space!r}")
+        raise ValueError(f"{_NAME}: space must have Categorical dimensions alone, which always exist, got {space!r}")
     return Policy(tuple(sizes), **asdict(learning))
 
 
 def replay(
-    space: Space, rewards: Tensor, *, num_trials: int, learning: Learning = Learning(), seeds: Sequence[int]  # noqa: B008
+    space: Space, rewards: Tensor, *, num_trials: int, learning: Learning = Learning(), seeds: Sequence[int]
 ) -> Tensor:
     """Many searches at once on known rewards: the same trials as `ask` and `tell` make, run by run.
 
@@ -109,7 +107,7 @@ def replay(
     states = [init(space, learning=learning, seed=seed) for seed in seeds]
     total = torch.tensor(how.sizes).prod().item()
     if not states or rewards.shape not in ((total,), (len(states), total)):
-        raise ValueError(f"replay: rewards must be ({total},), or that for each of the seeds, got {tuple(rewards.shape)}")
+        raise ValueError(f"replay: rewards must be ({total},), or that for each seed, got {tuple(rewards.shape)}")
     rewards = rewards.double().expand(len(states), total)
     place = torch.tensor([*how.sizes[1:], 1]).flip(0).cumprod(0).flip(0)
     learner, rows = _begun(how, states), []
@@ -154,8 +152,7 @@ def _policy_of(state: State) -> Policy:
 
 
 def _begun(how: Policy, states: Sequence[State]) -> Learner:
-    """Networks whose weights are drawn as trial −1 of each study would be, so that no trial's draws are the weights'."""
-    return policy.start(how, seeds=[contract.generator(state, -1).initial_seed() for state in states])
+    return policy.start(how, seeds=[seed_of_weights(state) for state in states])
 
 
 def _uniforms(state: State, number: int, how: Policy) -> Tensor:
@@ -163,28 +160,10 @@ def _uniforms(state: State, number: int, how: Policy) -> Tensor:
 
 
 def _learnt(state: State) -> Learner:
-    """What the controller is after all told trials: a pure function of the state.
-
-    What it was after the trials up to the first one not told is remembered, for the latest studies, and taken up from
-    there; so a study of n trials costs n steps, not n².
-    """
     how = _policy_of(state)
-    study = (how, repr(state.space), state.seed)
-    settled = next((at for at, record in enumerate(state.records) if not record.done), len(state.records))
-    before, learner = _known.pop(study, ((), None))
-    if learner is None or state.records[: len(before)] != before or len(before) > settled:
-        before, learner = (), _begun(how, [state])
-    for record in state.records[len(before) : settled]:
-        learner = _taught(how, state.space, learner, record)
-    _known[study] = state.records[:settled], learner
-    if len(_known) > _KEPT:
-        _known.popitem(last=False)
-    for record in state.records[settled:]:
-        learner = _taught(how, state.space, learner, record) if record.done else learner
-    return learner
 
+    def teach(learner: Learner, record: Record) -> Learner:
+        places = [dim.choices.index(record.trial.params[name]) for name, dim in state.space.dims.items()]
+        return policy.learn(how, learner, torch.tensor([places]), reward(record))
 
-def _taught(how: Policy, space: Space, learner: Learner, record: Record) -> Learner:
-    places = [dim.choices.index(record.trial.params[name]) for name, dim in space.dims.items()]
-    reward = float("nan") if record.value is None else -record.value
-    return policy.learn(how, learner, torch.tensor([places]), torch.tensor([reward], dtype=torch.float64))
+    return learnt(state, begin=lambda: _begun(how, [state]), teach=teach)

@@ -13,7 +13,7 @@ Source: Zoph & Le 2017, arXiv:1611.01578, section 3; bounded logits: Pham et al.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -26,7 +26,9 @@ from labsupport.optimizers import adam
 from labsupport.population.updates import update
 from labsupport.values import check_count, check_number, holds
 
-__all__ = ["Decisions", "Learner", "Policy", "decide", "gradients", "learn", "lstm_cell", "score", "start"]
+__all__ = [
+    "Decisions", "Learner", "Policy", "begun", "decide", "gradients", "learn", "lstm_cell", "score", "start", "taught",
+]  # fmt: skip
 
 Params = dict[str, Tensor]
 _ADAM = adam()
@@ -62,7 +64,8 @@ class Policy:
         if not self.sizes or (self.bounds is not None and len(self.bounds) != len(self.sizes)):
             raise ValueError(f"Policy: sizes must name a decision, and bounds one for each, got {self!r}")
         check_count("Policy", "width", self.width)
-        for name, value in [("lr", self.lr), ("temperature", self.temperature), *(("bounds", c) for c in self.bounds or ())]:
+        above = [("lr", self.lr), ("temperature", self.temperature), *(("bounds", c) for c in self.bounds or ())]
+        for name, value in above:
             if check_number("Policy", name, value, low=0.0) == 0:
                 raise ValueError(f"Policy: {name} must be > 0, got {value!r}")
         check_number("Policy", "entropy_weight", self.entropy_weight, low=0.0)
@@ -90,12 +93,18 @@ class Learner(NamedTuple):
 def start(policy: Policy, *, seeds: Sequence[int]) -> Learner:
     """A network for each seed, weights uniform in ±0.1, biases 0, in float64 on the CPU."""
     total, width = sum(policy.sizes), policy.width
-    shapes = {"embedding": (total + 1, width), "weight": (4 * width, 2 * width), "bias": (4 * width,), "heads": (total, width)}
+    shapes = {"embedding": (total + 1, width), "weight": (4 * width, 2 * width), "heads": (total, width)}
+    return begun(shapes | {"bias": (4 * width,)}, seeds=seeds)
+
+
+def begun(shapes: Mapping[str, tuple[int, ...]], *, seeds: Sequence[int]) -> Learner:
+    """As `start`, for parameters of any shapes; those of one axis are biases."""
     params = {name: torch.zeros(len(seeds), *shape, dtype=torch.float64) for name, shape in shapes.items()}
     for run, seed in enumerate(seeds):
         draws = seeded(seed)
-        for name in ("embedding", "weight", "heads"):
-            params[name][run].uniform_(-_SPREAD, _SPREAD, generator=draws)
+        for value in params.values():
+            if value.ndim > 2:
+                value[run].uniform_(-_SPREAD, _SPREAD, generator=draws)
     slots = tree_map(torch.clone, torch.func.vmap(_ADAM.init)(params))
     return Learner(params, slots, torch.full((len(seeds),), math.nan, dtype=torch.float64))
 
@@ -160,20 +169,31 @@ def gradients(policy: Policy, params: Params, choices: Tensor, advantages: Tenso
 
 
 def learn(policy: Policy, learner: Learner, choices: Tensor, rewards: Tensor) -> Learner:
-    """A step of each run on one decided code and its reward.
-
-    The reward is compared with the moving average of those before it, and joins it afterwards. The first one becomes
-    the average and teaches nothing; NaN, a failed trial, leaves its run as it was.
+    """A step of each run on one decided code and its reward; see `taught`.
 
     Args:
         choices: (runs, decisions) integers.
         rewards: (runs,), larger is better.
     """
+
+    def slope(advantages: Tensor) -> Params:
+        return gradients(policy, learner.params, choices[:, None], advantages[:, None])
+
+    return taught(policy, learner, slope, rewards)
+
+
+def taught(policy: Policy, learner: Learner, slope: Callable[[Tensor], Params], rewards: Tensor) -> Learner:
+    """A step of each run along `slope` of the advantages (runs,): rewards less the moving average of those before.
+
+    Each reward joins the average afterwards. The first one becomes the average and teaches nothing; NaN, a failed
+    trial, leaves its run as it was.
+
+    Args:
+        rewards: (runs,), larger is better.
+    """
     learns = rewards.isfinite() & learner.baseline.isfinite()
-    advantages = torch.where(learns, rewards - learner.baseline, 0.0)
-    grads = gradients(policy, learner.params, choices[:, None], advantages[:, None])
-    settings = {**_ADAM.defaults, "lr": policy.lr}
-    moved = update(_ADAM, grads, learner.slots, learner.params, settings)
+    grads = slope(torch.where(learns, rewards - learner.baseline, 0.0))
+    moved = update(_ADAM, grads, learner.slots, learner.params, {**_ADAM.defaults, "lr": policy.lr})
 
     def chosen(new: Tensor, old: Tensor) -> Tensor:
         return new.where(learns.view(-1, *[1] * (new.ndim - 1)), old)
