@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from labsupport.nas import chains
-from labsupport.nas.controller import Learning, anchor_probabilities
+from labsupport.nas.controller import USUAL, Learning, anchor_probabilities
 from labsupport.nas.learning import learnt, reward, seed_of_weights
 from labsupport.nas.policy import Learner, Policy, begun, lstm_cell, taught
 from labsupport.search import contract
@@ -37,7 +37,7 @@ Pick = Callable[[list[str], Tensor], Tensor]
 
 def init(
     space: Space, *, num_trials: int | None = None, first_layers: int = 2, grow_every: int = 20,
-    learning: Learning = Learning(), seed: int,
+    learning: Learning = USUAL, seed: int,
 ) -> State:  # fmt: skip
     """A study of `num_trials` chains; without end where that is None.
 

@@ -27,7 +27,7 @@ from labsupport.search.contract import Record, State, Trial, tell
 from labsupport.search.space import Categorical, Params, Space
 from labsupport.values import check_count
 
-__all__ = ["Learning", "anchor_probabilities", "ask", "finished", "init", "policy_for", "replay", "tell"]
+__all__ = ["USUAL", "Learning", "anchor_probabilities", "ask", "finished", "init", "policy_for", "replay", "tell"]
 
 _NAME = "controller"
 
@@ -42,7 +42,10 @@ class Learning:
     width: int = 16
 
 
-def init(space: Space, *, num_trials: int | None = None, learning: Learning = Learning(), seed: int) -> State:
+USUAL = Learning()
+
+
+def init(space: Space, *, num_trials: int | None = None, learning: Learning = USUAL, seed: int) -> State:
     """A study of `num_trials` settings; without end where that is None.
 
     Raises:
@@ -90,7 +93,7 @@ def policy_for(space: Space, learning: Learning) -> Policy:
 
 
 def replay(
-    space: Space, rewards: Tensor, *, num_trials: int, learning: Learning = Learning(), seeds: Sequence[int]
+    space: Space, rewards: Tensor, *, num_trials: int, learning: Learning = USUAL, seeds: Sequence[int]
 ) -> Tensor:
     """Many searches at once on known rewards: the same trials as `ask` and `tell` make, run by run.
 

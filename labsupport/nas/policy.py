@@ -149,9 +149,9 @@ def score(policy: Policy, params: Params, choices: Tensor) -> Decisions:
 def gradients(policy: Policy, params: Params, choices: Tensor, advantages: Tensor) -> Params:
     """The descent direction of REINFORCE: of −mean(advantage · log p + entropy_weight · entropy) over the samples.
 
-    With drawn choices it estimates the gradient of −(expected reward + entropy_weight · entropy) of each run without
-    bias, as long as what was subtracted from a reward does not depend on its choices. The entropy of the decisions
-    after the first is that of what follows the drawn ones, so its own estimate leaves out that they change.
+    With drawn choices the first term estimates the gradient of each run's expected reward without bias, as long as
+    what was subtracted from a reward does not depend on its choices. The second is the gradient of the entropies met
+    on the way; that other choices would have met others is left out.
 
     Args:
         choices: (runs, samples, decisions).
