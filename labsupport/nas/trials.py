@@ -20,6 +20,7 @@ from labsupport.data import Split
 from labsupport.nas import space, stacks
 from labsupport.nas.stacks import Outline, Stack
 from labsupport.search.contract import State, Trial
+from labsupport.search.run import RunPlan, run
 from labsupport.values import check_count, check_number
 
 __all__ = ["Outline", "Task", "error", "search", "train"]
@@ -111,8 +112,6 @@ def search(
     Returns:
         The state: what was tried, and its validation error.
     """
-    from labsupport.search.run import RunPlan, run
-
     plan = RunPlan(study="nas", seed=seed)
     searched = space.search_space(num_blocks)
     return run(strategy, searched, task, num_trials=num_trials, storage=storage, progress=progress, plan=plan)
