@@ -14,7 +14,7 @@ from labsupport.experiments import seeded, tables
 from labsupport.initialization import rules, starts
 from labsupport.population import Plan
 
-RATES = (0.01, 0.03, 0.1, 0.3)
+RATES = (0.03, 0.1, 0.3, 1.0, 3.0)
 CASES = [{"layers": layers, "kernel": kernel} for layers in (3, 6) for kernel in (3, 4, 5)]
 TOLERANCE = {"tuned": 1.0, "test": 1.5}  # about a standard error
 EPOCHS, BATCH, TRAIN = 15, 32, 640
