@@ -35,16 +35,10 @@ _CHUNK = 2048  # images distorted at once: bounds memory; another value is anoth
 
 
 def glyphs(
-    alphabet: str,
-    *,
-    sizes: Sequence[int] = (4000, 1000, 1000),
-    faces: Sequence[str] | None = None,
-    distortion: float = 1.0,
-    noise: float = 0.05,
-    size: int = 28,
-    generator: torch.Generator,
-) -> Split:
-    """Characters of an alphabet, 28×28, each in a random face, randomly distorted.
+    alphabet: str, *, sizes: Sequence[int] = (4000, 1000, 1000), faces: Sequence[str] | None = None,
+    distortion: float = 1.0, noise: float = 0.05, size: int = 28, generator: torch.Generator,
+) -> Split:  # fmt: skip
+    """Characters of an alphabet, each in a random face, randomly distorted.
 
     Class counts over all parts differ by at most 1. All parts use the same faces; to test on faces never
     trained on, call twice with disjoint `faces`.

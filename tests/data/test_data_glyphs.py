@@ -91,6 +91,13 @@ def test_sizes_and_balance(sizes, seed):
     assert 0 <= x.min() <= x.max() <= 1
 
 
+def test_smaller_images_are_means_of_the_large_ones():
+    large = data.glyphs("greek_upper", sizes=(30, 1, 1), generator=seeded(3)).train[0]
+    small = data.glyphs("greek_upper", sizes=(30, 1, 1), size=14, generator=seeded(3)).train[0]
+    assert small.shape == (30, 1, 14, 14)
+    torch.testing.assert_close(small, large.view(30, 1, 14, 2, 14, 2).mean((3, 5)))
+
+
 def test_no_distortion_and_no_noise_give_the_clean_glyph():
     faces = data.faces("nko")[:1]
     split = data.glyphs("nko", sizes=(60, 1, 1), faces=faces, distortion=0, noise=0, generator=seeded())
@@ -165,6 +172,7 @@ def test_chosen_faces_alone_are_used():
         ({"sizes": (10, 0, 1)}, r"glyphs: sizes\[1\] must be an integer >= 1, got 0"),
         ({"distortion": -1}, r"glyphs: distortion must be a number in \[0, 2\], got -1"),
         ({"distortion": float("nan")}, "glyphs: distortion must be .*, got nan"),
+        ({"size": 20}, "glyphs: size must be one of 28, 14, 7, got 20"),
         ({"noise": 1.5}, r"glyphs: noise must be a number in \[0, 1\], got 1.5"),
         ({"faces": []}, "glyphs: faces must be one or more different names, or None for all"),
         ({"faces": "DejaVuSans"}, "glyphs: faces must be one or more different names"),
