@@ -67,7 +67,7 @@ class Plan:
     batch_size: int = 64
     lr: float = 0.1
     momentum: float = 0.9
-    controller_steps: int = 30
+    controller_steps: int = 15
     controller: Policy = bounded(lr=0.0035, entropy_weight=0.0001, baseline_decay=0.99)  # noqa: RUF009
 
     def __post_init__(self) -> None:

@@ -73,7 +73,7 @@ def test_what_is_remembered_is_what_is_learnt():
 
 
 def test_trials_that_wait_are_no_lesson():
-    state = controller.init(cells.SPACE, seed=0)
+    state = controller.init(cells.SPACE, learning=Learning(lr=0.5), seed=0)
     asked = []
     for _ in range(4):
         trial, state = controller.ask(state)

@@ -183,7 +183,7 @@ def test_gradients_of_logits_by_finite_differences():
 
 
 def test_darts_lowers_the_mixture_s_loss_run_by_run():
-    parts, plan = _parts(), darts.Plan(replace(HOW, num_epochs=12), logits_lr=0.05)
+    parts, plan = _parts(n=96), darts.Plan(replace(HOW, num_epochs=12), logits_lr=0.05)
     together = darts.darts(build, parts, plan, seeds=[0, 1])
     alone = darts.darts(build, parts, plan, seeds=[1])
     for name, value in alone.logits.items():
