@@ -59,11 +59,12 @@ def darts(
     Logits begin as normal numbers of deviation 0.001.
     """
     how = plan.weights
-    begun = population.init(build, momentum(), {"lr": how.lr}, seeds=seeds)
+    device = parts.pool[0].device
+    begun = population.init(build, momentum(), {"lr": how.lr}, seeds=seeds).to(device)
     weights, velocity = begun.params, begun.slots["velocity"]
     starts = [seeded(seed) for seed in seeds]
     logits = {
-        name: torch.stack([1e-3 * torch.randn(len(dim.choices), generator=draws) for draws in starts])
+        name: torch.stack([1e-3 * torch.randn(len(dim.choices), generator=draws) for draws in starts]).to(device)
         for name, dim in cells.SPACE.dims.items()
     }
     slots = torch.func.vmap(_ADAM.init)(logits)

@@ -89,7 +89,7 @@ class Run(NamedTuple):
 def enas(
     build: Callable[[torch.Generator], nn.Module], parts: Partitions, plan: Plan, *, seeds: Sequence[int]
 ) -> Run:  # fmt: skip
-    """Runs of the search, one for each seed, on its own rows of `parts`.
+    """Runs of the search, one for each seed, on its own rows of `parts`; the weights lie on their device.
 
     Args:
         build: generator -> CellNet.
@@ -97,7 +97,7 @@ def enas(
     Raises:
         ValueError: no seed, a seed without rows, or parts smaller than a batch.
     """
-    begun = population.init(build, momentum(), {"lr": plan.lr}, seeds=seeds)
+    begun = population.init(build, momentum(), {"lr": plan.lr}, seeds=seeds).to(parts.pool[0].device)
     run = Run(begun.params, begun.slots["velocity"], policy.start(plan.controller, seeds=seeds))
     if min(len(parts.train), len(parts.valid)) < plan.batch_size:
         raise ValueError(f"enas: parts must hold a batch of {plan.batch_size} of training and validation")
@@ -211,7 +211,7 @@ def _controller_epoch(run: Run, parts: Partitions, plan: Plan, seeds: Sequence[i
         chosen = draw(plan.controller, learner, seeds, epoch * plan.controller_steps + at, stream=1)
         with torch.no_grad():
             right = outputs(run.weights, drawn_buffers(chosen, x), x).argmax(2) == y
-        learner = policy.learn(plan.controller, learner, chosen[:, 0], right.double().mean(1))
+        learner = policy.learn(plan.controller, learner, chosen[:, 0], right.double().mean(1).cpu())
     return learner
 
 

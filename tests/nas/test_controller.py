@@ -1,6 +1,7 @@
 """The controller as a strategy: anchors, a pure function of the study, replay, chains."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_a_study_is_a_function_of_what_was_asked_and_told():
     begin = controller.init(cells.SPACE, num_trials=12, learning=Learning(lr=0.1), seed=3)
     first, state = _played(controller, begin, _value)
     assert _played(controller, begin, _value, forget=True)[0] == first
-    cut = contract.from_json(contract.to_json(contract.State(state.space, state.seed, state.options, state.records[:7])))
+    cut = contract.from_json(contract.to_json(replace(state, records=state.records[:7])))
     assert _played(controller, cut, _value)[0] == first[7:]
     other = _played(controller, begin, lambda trial: -_value(trial))[0]
     assert other[:2] == first[:2]
@@ -142,7 +143,8 @@ def _odd(trial):
 
 
 def test_chains_grow_deeper_and_better():
-    begin = chain_controller.init(CHAINS, num_trials=90, first_layers=1, grow_every=20, learning=Learning(lr=0.05), seed=0)
+    quick = Learning(lr=0.05)
+    begin = chain_controller.init(CHAINS, num_trials=90, first_layers=1, grow_every=20, learning=quick, seed=0)
     played, state = _played(chain_controller, begin, _odd)
     assert [code["depth"] for code in played] == [1] * 20 + [2] * 20 + [3] * 50
     assert chain_controller.layers_at(state, 39) == 2
@@ -155,7 +157,7 @@ def test_chains_are_a_function_of_what_was_told():
     begin = chain_controller.init(CHAINS, num_trials=10, grow_every=4, seed=2)
     first, state = _played(chain_controller, begin, _odd)
     assert _played(chain_controller, begin, _odd, forget=True)[0] == first
-    cut = contract.from_json(contract.to_json(contract.State(state.space, state.seed, state.options, state.records[:6])))
+    cut = contract.from_json(contract.to_json(replace(state, records=state.records[:6])))
     assert _played(chain_controller, cut, _odd)[0] == first[6:]
 
 
