@@ -1,7 +1,7 @@
 """Codes that are the same network: one name for all of them.
 
-NASNet's cells are alike when one becomes the other by renumbering its parts: the networks compute the same functions and
-begin from the same distribution of weights. Small cells are alike also when one has parts that do nothing. That one
+NASNet's cells are alike when one becomes the other by renumbering its parts: the networks compute the same functions
+and begin from the same distribution of weights. Small cells are alike also when one has parts that do nothing. That one
 operation may do what another does is not asked.
 """
 

@@ -68,7 +68,7 @@ class Task:
 
 
 def train(net: Stack, task: Task, *, generator: torch.Generator) -> Stack:
-    """Train a network in place as the task says, on batches drawn without replacement, and leave it in evaluation mode.
+    """Train a network in place, on batches drawn without replacement, and leave it in evaluation mode.
 
     Raises:
         FloatingPointError: a loss that is not finite.
@@ -83,7 +83,7 @@ def train(net: Stack, task: Task, *, generator: torch.Generator) -> Stack:
         rows, order = order[: task.batch_size].to(x.device), order[task.batch_size :]
         loss = cross_entropy(net(x[rows]), y[rows])
         if not loss.isfinite():
-            raise FloatingPointError(f"train: the loss is {float(loss)} at step {step}")
+            raise FloatingPointError(f"train: the loss is {loss.item()} at step {step}")
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -106,7 +106,7 @@ def search(
     Args:
         strategy: a module of `search` or `nas` with init, ask, tell and finished.
         num_trials, num_blocks: >= 1.
-        storage: keeps every trial, so that the same call goes on after a kill; see `search.run.run`. None: memory alone.
+        storage: keeps every trial, so that the same call goes on after a kill, see `search.run`; None: memory alone.
         progress: shows a progress bar.
         seed: of the strategy; `task.seed` is that of the trainings.
     Returns:

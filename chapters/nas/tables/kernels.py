@@ -1,15 +1,15 @@
 """Errors of networks of convolutions by the side of their kernels, odd and even.
 
-Three or six convolutions of 8 channels with He's start, batch norm and ReLU, the mean over the pixels, a linear classifier; 14×14
-digits, SGD with momentum 0.9 and half a cosine, 15 epochs of 640 images in batches of 32. Zeros go around the picture so
-that its size stays; with an even kernel one row and one column more go below and at the right. `tuned` are the mean
-validation errors of seeds 100 … 107 at each of `RATES`, of which the best is taken; `test` the test errors of seeds
-0 … 15 at that rate, in %.
+Three or six convolutions of 8 channels with He's start, batch norm and ReLU, the mean over the pixels, a linear
+classifier; 14×14 digits, SGD with momentum 0.9 and half a cosine, 15 epochs of 640 images in batches of 32. Zeros go
+around the picture so that its size stays; with an even kernel one row and one column more go below and at the right.
+`tuned` are the mean validation errors of seeds 100 … 107 at each of `RATES`, of which the best is taken; `test` the
+test errors of seeds 0 … 15 at that rate, in %.
 """
 
 from torch import nn
 
-from labsupport import data, experiments, models, optimizers, schedules
+from labsupport import data, experiments, optimizers, schedules
 from labsupport.experiments import seeded, tables
 from labsupport.initialization import rules, starts
 from labsupport.population import Plan
