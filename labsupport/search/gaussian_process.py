@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from labsupport.search.acquisition import log_expected_improvement
-from labsupport.search.contract import State, Trial, check_state, ended, generator, start, tell
+from labsupport.search.contract import State, Trial, check_state, ended, generator, placed, start, tell
 from labsupport.search.cube import design_then, points, seen, snap, sobol
 from labsupport.search.gaussian import Hyper, fit, posterior
 from labsupport.search.space import Categorical, Float, Space
@@ -64,10 +64,11 @@ def finished(state: State) -> bool:
 def _propose(state: State) -> Tensor:
     """The point (dims,) of largest expected improvement among those not asked before."""
     draws = generator(state, len(state.records))
-    every = points(state.space, [record.trial.params for record in state.records])
-    known = torch.tensor([record.value is not None for record in state.records])
-    failed = torch.tensor([record.failed is not None for record in state.records])
-    y = _standardized(torch.tensor([r.value for r in state.records if r.value is not None], dtype=torch.float64))
+    records = placed(state)
+    every = points(state.space, [record.trial.params for record in records])
+    known = torch.tensor([record.value is not None for record in records])
+    failed = torch.tensor([record.failed is not None for record in records])
+    y = _standardized(torch.tensor([r.value for r in records if r.value is not None], dtype=torch.float64))
     x = _features(state.space, every)
     hyper = fit(x[known], y)
     best = posterior(x[known], y, x[known], **hyper._asdict())[0].min()
