@@ -1,19 +1,26 @@
-"""Cases of a recipe, run here or by an executor's workers: what fails is named at the end, what is done is kept."""
+"""Executors and their processes; and cases of a recipe, run here or by workers.
+
+What fails is named at the end, what is done is kept.
+"""
 
 import contextlib
+import importlib
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
 from pathlib import Path
+from types import ModuleType
 
 from tqdm.auto import tqdm
 
 from labsupport.experiments.recipes import Recipe, is_plain, read
 
-__all__ = ["CaseError", "start_worker"]
+__all__ = ["CaseError", "dumped", "end", "needed", "pool", "start_worker"]
 
 
 class CaseError(ValueError):
@@ -53,6 +60,68 @@ def start_worker() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
+def pool(jobs: int, *, preload: str = __name__) -> ProcessPoolExecutor:
+    """A new executor of so many processes, which end with this one; see `start_worker`.
+
+    Args:
+        preload: a module that the workers need. On Linux they are forked from a server that has imported it, so that a
+            pool starts, and is made anew, in a moment; elsewhere they are spawned.
+    """
+    context = multiprocessing.get_context("forkserver" if sys.platform == "linux" else "spawn")
+    if sys.platform == "linux":
+        context.set_forkserver_preload([preload])
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=start_worker)
+
+
+def end(executor: Executor, *, now: bool) -> None:
+    """End an executor; with `now` its processes too, in the middle of what they do, and without waiting for threads."""
+    children = list((getattr(executor, "_processes", None) or {}).values())
+    for child in children if now else ():
+        child.terminate()
+    executor.shutdown(wait=bool(children) or not now)
+
+
+def needed(where: str, name: str) -> ModuleType:
+    """A package of the extra `cluster`, imported now.
+
+    Raises:
+        ModuleNotFoundError: it is not installed; the message says how to.
+    """
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f'{where}: {name} must be installed: pip install "adaptive-training[cluster]"', name=name
+        ) from error
+
+
+def dumped(where: str, function: Callable) -> bytes:
+    """A function pickled for workers; lambdas, closures and what a notebook defines need the extra `cluster`.
+
+    Raises:
+        ModuleNotFoundError: they do, and it is not installed.
+    """
+    try:
+        return needed(where, "cloudpickle").dumps(function)
+    except ModuleNotFoundError:
+        if getattr(function, "__module__", None) == "__main__":
+            raise
+        try:
+            return pickle.dumps(function)
+        except (pickle.PicklingError, AttributeError, TypeError):
+            pass
+        raise
+
+
+def placed(jobs: int, address: str | None) -> contextlib.AbstractContextManager[Executor | None]:
+    """Where cases are run: on so many processes, or on the cluster of that address."""
+    if address is None:
+        return processes(jobs)
+    if jobs != 1:
+        raise ValueError(f"table: JOBS must be left out where CLUSTER is given, got {jobs}")
+    return cluster(address)
+
+
 @contextlib.contextmanager
 def processes(jobs: int) -> Iterator[Executor | None]:
     """Processes for so many cases at a time; None for one. They end with this block, however it ends."""
@@ -61,16 +130,32 @@ def processes(jobs: int) -> Iterator[Executor | None]:
     if jobs == 1:
         yield None
         return
-    spawn = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(jobs, mp_context=spawn, initializer=start_worker)
+    executor = pool(jobs)
     try:
         yield executor
     except BaseException:
-        for child in multiprocessing.active_children():
-            child.terminate()
+        end(executor, now=True)
         raise
-    finally:
-        executor.shutdown(cancel_futures=True)
+    executor.shutdown()
+
+
+@contextlib.contextmanager
+def cluster(address: str) -> Iterator[Executor]:
+    """The workers of a Dask scheduler, which does a lost worker's cases again.
+
+    Raises:
+        ModuleNotFoundError: Dask is not installed.
+        ValueError: no scheduler answers there.
+    """
+    distributed = needed("table", "distributed")
+    try:
+        client = distributed.Client(address, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"table: CLUSTER must be the address of a Dask scheduler that answers, got {address} ({error})"
+        ) from error
+    with client:
+        yield client.get_executor()
 
 
 def run(

@@ -23,8 +23,8 @@ from labsupport.search.space import Params, Space
 from labsupport.values import check_count
 
 __all__ = [
-    "Record", "State", "Trial", "add", "best", "check_state", "ended", "from_json", "generator", "loss", "placed",
-    "start", "tell", "to_json", "waiting",
+    "Record", "State", "Trial", "add", "as_number", "best", "check_state", "ended", "from_json", "generator", "loss",
+    "placed", "start", "tell", "to_json", "waiting",
 ]  # fmt: skip
 
 
@@ -120,7 +120,7 @@ def tell(state: State, trial: Trial, value: float | Tensor | None, *, failed: st
     if failed is not None and (not isinstance(failed, str) or not failed):
         raise ValueError(f"tell: failed must be None or say the cause, got {failed!r}")
     if failed is None:
-        value = _number(value)
+        value = as_number(value)
         failed = None if math.isfinite(value) else f"the value was {value}"
     record = Record(state.records[number].trial, None if failed else value, failed, True)
     return replace(state, records=(*state.records[:number], record, *state.records[number + 1 :]))
@@ -178,7 +178,12 @@ def from_json(text: str) -> State:
         raise ValueError(f"from_json: text must be a state that to_json wrote, got {text!r}") from problem
 
 
-def _number(value: Any) -> float:
+def as_number(value: Any) -> float:
+    """What an objective returned, as a float: a real number or a tensor of one; NaN and infinities pass.
+
+    Raises:
+        ValueError: it is none.
+    """
     one = isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
     if not one and (not isinstance(value, Real) or isinstance(value, bool)):
         raise ValueError(f"tell: value must be a number, or failed the cause, got {value!r}")
