@@ -83,7 +83,7 @@ def _filled(state: State) -> tuple[list[int], list[list[Record]]]:
     contract.check_state(_NAME, state)
     options = state.options
     resources = rungs(options["min_resource"], options["max_resource"], eta=options["eta"])
-    filled: list[list[Record]] = [[] for _ in resources]
+    filled: dict[int, list[Record]] = {resource: [] for resource in resources}
     for record in state.records:
-        filled[resources.index(record.trial.resource)].append(record)
-    return resources, filled
+        filled[record.trial.resource].append(record)
+    return resources, list(filled.values())

@@ -24,7 +24,7 @@ from labsupport.values import check_count
 
 __all__ = [
     "Record", "State", "Trial", "add", "as_number", "best", "check_state", "ended", "from_json", "generator", "loss",
-    "start", "tell", "to_json", "waiting",
+    "placed", "start", "tell", "to_json", "waiting",
 ]  # fmt: skip
 
 
@@ -138,6 +138,11 @@ def best(state: State) -> Record | None:
     """
     valued = [record for record in state.records if record.value is not None]
     return min(valued, key=lambda record: (-(record.trial.resource or 0), record.value), default=None)
+
+
+def placed(state: State) -> list[Record]:
+    """The records whose setting is known; of a trial that others made (see `optuna`) there may be a number alone."""
+    return [record for record in state.records if record.trial.params]
 
 
 def waiting(state: State) -> list[Trial]:

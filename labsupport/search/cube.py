@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from labsupport.search import space as spaces
-from labsupport.search.contract import State, Trial, add, generator
+from labsupport.search.contract import State, Trial, add, generator, placed
 from labsupport.search.space import Categorical, Float, Integer, Params, Space
 
 __all__ = ["design", "design_then", "points", "seen", "share", "snap", "sobol"]
@@ -79,7 +79,7 @@ def design(state: State, *, most: int = 64) -> Params:
     space, number = state.space, len(state.records)
     seed = int(torch.randint(2**31, (), generator=generator(state, 0)))
     at, _ = snap(space, sobol(len(space.dims), seed=seed, start=number, count=most))
-    fresh = ~seen(at, points(space, [record.trial.params for record in state.records]))
+    fresh = ~seen(at, points(space, [record.trial.params for record in placed(state)]))
     return spaces.from_unit(space, at[int(fresh.int().argmax())])
 
 

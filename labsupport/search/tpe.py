@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labsupport.search.contract import State, Trial, check_state, ended, generator, loss, start, tell
+from labsupport.search.contract import State, Trial, check_state, ended, generator, loss, placed, start, tell
 from labsupport.search.cube import SAME, design_then, points, seen, share, snap
 from labsupport.search.space import Categorical, Float, Integer, Space
 from labsupport.values import check_count, check_number
@@ -77,7 +77,7 @@ class _Parzen(NamedTuple):
 def _propose(state: State) -> Tensor:
     """The point (dims,) with the largest ratio among candidates that were not asked before."""
     draws = generator(state, len(state.records))
-    ranked = sorted(state.records, key=loss)
+    ranked = sorted(placed(state), key=loss)
     told = sum(record.value is not None for record in ranked)
     count = min(max(math.ceil(state.options["gamma"] * told), 1), MOST_GOOD)
     every = points(state.space, [record.trial.params for record in ranked])

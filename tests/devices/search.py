@@ -27,10 +27,14 @@ TABLE: dict[str, Entry] = {
 TABLE |= {
     f"search.contract.{name}": cannot(STUDY)
     for name in [
-        "Record", "State", "Trial", "add", "best", "check_state", "ended", "from_json", "generator", "loss", "start",
-        "tell", "to_json", "waiting",
+        "Record", "State", "Trial", "add", "as_number", "best", "check_state", "ended", "from_json", "generator",
+        "loss", "placed", "start", "tell", "to_json", "waiting",
     ]
 }  # fmt: skip
+TABLE |= {
+    f"search.optuna.{name}": cannot("Optuna stores plain numbers: " + NO_TENSOR)
+    for name in ["pruners.AshaPruner", "pruners.HalvingPruner", "pruners.HyperbandPruner", "samplers.Sampler"]
+}
 TABLE |= {f"search.brackets.{name}": cannot(STUDY) for name in ["ask", "finished", "ranked"]}
 STRATEGIES = {
     asha: ["rungs"],
