@@ -1,14 +1,15 @@
 """Which cells five strategies find on the table `nas/cells` at the middle rate, after so many evaluations.
 
-Repeat i draws from seed i and is told the validation accuracies of the table's training i mod 5. `found` holds, for each
-repeat of a case and each of `MARKS` up to the strategy's evaluations, the row of the best cell told so far; of equal ones
-the earliest. What a cell is worth stands in the table, not here.
+Repeat i draws from seed i and is told the validation accuracies of the table's training i mod 5. `found` holds, for
+each repeat of a case and each of `MARKS` up to the strategy's evaluations, the row of the best cell told so far; of
+equal ones the earliest. What a cell is worth stands in the table, not here.
 
 Tuned on seeds 1000 … 1019 at 60 evaluations, by the mean test accuracy over the other trainings: evolution over a
-population of 5, 10, 20 and 40 and a tournament of 2, 5 and 10 (chosen: 20 and 2; the means reached from 86.5 to 87.0 %,
-with standard errors of 0.25), the controller over rates of 0.01, 0.03, 0.1 and 0.3 and a decay of the baseline of 0, 0.5,
-0.8, 0.9 and 0.95 (chosen: 0.1 and 0.5; from 86.7 to 87.3 %). A tournament of 1, which selects nothing, reached 87.2 % with
-a population of 20: twenty repeats do not tell these apart. The Gaussian process and TPE are as `search` has them.
+population of 5, 10, 20 and 40 and a tournament of 2, 5 and 10 (chosen: 20 and 2; the means reached from 86.5 to 87.0
+%, with standard errors of 0.25), the controller over rates of 0.01, 0.03, 0.1 and 0.3 and a decay of the baseline of
+0, 0.5, 0.8, 0.9 and 0.95 (chosen: 0.1 and 0.5; from 86.7 to 87.3 %). A tournament of 1, which selects nothing,
+reached 87.2 % with a population of 20: twenty repeats do not tell these apart. The Gaussian process and TPE are as
+`search` has them.
 """
 
 import torch
