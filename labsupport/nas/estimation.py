@@ -69,7 +69,7 @@ def gradient_norm(call: Call, params: Values, x: Tensor, y: Tensor) -> Tensor:
         () of the parameters' dtype.
     Raises:
         ValueError: x and y do not fit.
-    Source: Abdelfattah et al. 2021, section 3.1, arXiv:2101.08134.
+    Source: Abdelfattah et al. 2021, arXiv:2101.08134, section 3.
     """
     slopes = _slopes("gradient_norm", call, params, x, y)
     return sum(slope.norm() for slope in slopes.values() if slope.ndim > 1)
@@ -79,7 +79,7 @@ def snip(call: Call, params: Values, x: Tensor, y: Tensor) -> Tensor:
     """Σ |w ∂L/∂w| over the weights: to first order, what the loss would change if each alone were cut.
 
     Args, Returns, Raises: as `gradient_norm`.
-    Source: Lee, Ajanthan & Torr 2019, arXiv:1810.02340, eq. 6, summed as in Abdelfattah et al. 2021, eq. 1.
+    Source: Lee, Ajanthan & Torr 2019, arXiv:1810.02340, summed as in Abdelfattah et al. 2021, section 3.
     """
     slopes = _slopes("snip", call, params, x, y)
     return sum((params[name] * slope).abs().sum() for name, slope in slopes.items() if slope.ndim > 1)
@@ -91,7 +91,7 @@ def synflow(call: Call, params: Values, x: Tensor, y: Tensor | None = None) -> T
     No data are looked at: of `x` only the shape counts, and `y` is there to match the other scores.
 
     Args, Returns: as `gradient_norm`.
-    Source: Tanaka, Kunin, Yamins & Ganguli 2020, arXiv:2006.05467, eq. 2, summed as in Abdelfattah et al. 2021, eq. 1.
+    Source: Tanaka, Kunin, Yamins & Ganguli 2020, arXiv:2006.05467, summed as in Abdelfattah et al. 2021, section 3.
     """
     size = {name: value.abs() for name, value in params.items()}
     slopes = grad(lambda given: call(given, torch.ones_like(x[:1])).sum())(size)
@@ -107,7 +107,7 @@ def jacobian_covariance(call: Call, params: Values, x: Tensor, y: Tensor | None 
     Args, Returns: as `gradient_norm`; `y` is there to match the other scores.
     Raises:
         ValueError: x holds fewer than two examples.
-    Source: Mellor et al. 2020, the first version of arXiv:2006.04647, as in Abdelfattah et al. 2021, section 3.2.
+    Source: Mellor et al. 2020, the first version of arXiv:2006.04647, as in Abdelfattah et al. 2021, section 3.
     """
     if len(x) < 2:
         raise ValueError(f"jacobian_covariance: x must hold at least two examples, got {len(x)}")
@@ -185,7 +185,7 @@ def inherit(children: State, parents: State, *, codes: Sequence[Params], parent_
         codes, parent_codes: the members' codes.
     Raises:
         ValueError: not as many codes as members, or a code of another space.
-    Source: the mutants of Real et al. 2017, arXiv:1703.01041, section 3.5, in the small space.
+    Source: the mutants of Real et al. 2017, arXiv:1703.01041, in the small space.
     """
     counts = (len(children), len(parents), len(codes), len(parent_codes))
     if len(set(counts)) > 1:
