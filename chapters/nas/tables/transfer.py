@@ -1,16 +1,16 @@
 """Forty-eight cells of `nas/cells` in a larger network, for other glyphs.
 
-Two cells in a row, each with its stem and an output layer, of width 64, on 14×14 Greek capitals of 24 classes; all
-else, seeds, counts of images and the middle rate too, as in `nas/cells`. The cells lie at evenly spaced ranks of that
-table's mean test accuracy. A case is a seed; `test` holds counts of test images that are right, of 1,000, after eight
-epochs, one a cell. Nothing is tuned.
+Two cells in a row, each with its stem and an output layer, of width 64, on 14×14 Greek capitals of 24 classes, for 24
+epochs; all else, seeds, counts of images and the middle rate too, as in `nas/cells`. (With 8 epochs, tried first, no
+cell passed 53 %, and Kendall's τ with the table's mean test accuracy was 0.76.) The cells lie at evenly spaced ranks of
+that accuracy. A case is a seed; `course` holds counts of validation images that are right, of 1,000, after each epoch,
+(48 cells, 24 epochs) flattened. Nothing is tuned.
 """
 
 from dataclasses import replace
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
 from labsupport import data, optimizers, population
 from labsupport.experiments import seeded, tables
@@ -18,10 +18,10 @@ from labsupport.nas import cells
 from labsupport.nas import table as stored
 
 table = tables.recipe("nas/cells")
-WIDTH, CLASSES, COUNT = 64, 24, 48
+WIDTH, CLASSES, COUNT, EPOCHS = 64, 24, 48, 24
 CASES = [{"seed": seed} for seed in table.SEEDS]
 CHECKED = CASES[:1]
-TOLERANCE = 20.0  # float32 through 128 steps: means of counts of 1,000
+TOLERANCE = 20.0  # float32 through 384 steps: means of counts of 1,000
 
 
 def chosen():
@@ -49,7 +49,6 @@ def run(case):
     each = [cells.buffers(code) for code in codes]
     given = {f"{place}.{name}": torch.stack([one[name] for one in each]).float()
              for place in range(2) for name in each[0]}  # fmt: skip
-    plan = population.Plan(table.EPOCHS, table.BATCH, backend="eager", progress=False)
+    plan = population.Plan(EPOCHS, table.BATCH, backend="eager", progress=False)
     ended = population.carry_on(replace(state, buffers=given), parts, plan)
-    scores = population.evaluate(ended.state, *parts.pool, loss=cross_entropy, rows=parts.test)
-    return {"test": table.right([scores.error])}
+    return {"course": table.right([ended.valid_error])}
