@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from labsupport.checks.draws import whole
 from labsupport.checks.frame import check
 
-__all__ = ["count_distinct", "join_pictures"]
+__all__ = ["count_distinct", "join_pictures", "same_padding"]
 
 NAMES = ("identity", "3x3 max", "3x3 convolution")
 
@@ -132,3 +132,35 @@ def _pictures(generator: torch.Generator) -> dict[str, tuple]:
 )  # fmt: skip
 def join_pictures(answer: Callable, generator: torch.Generator) -> str | None:
     """`join_pictures(pictures)`: (n, channels, height, width) each, concatenated in the channels, zeros behind."""
+
+
+def _padding(kernel: int, dilation: int) -> tuple[int, int]:
+    zeros = dilation * (kernel - 1)
+    return zeros // 2, zeros - zeros // 2
+
+
+def _kernels(generator: torch.Generator) -> list[tuple]:
+    return [(5, 1), (3, 2), (4, 1), (2, 2), (2, 1), (1, 1), (4, 3), (2 * whole(generator, 3, 6) + 1, 3)]
+
+
+@check(
+    truth=_padding,
+    given=_kernels,
+    returns="the zeros before and behind",
+    wrong={
+        "half a kernel on each side": (lambda kernel, dilation: (kernel // 2, kernel // 2),
+            "A kernel reaches over d (k − 1) + 1 pixels, of which one is the pixel itself."),
+        "half a reach on each side": (lambda kernel, dilation: (dilation * (kernel - 1) // 2,) * 2,
+            "When d (k − 1) is odd, one zero is left over: two equal sides lose a pixel of the picture."),
+        "dilation forgotten": (lambda kernel, dilation: ((kernel - 1) // 2, kernel - 1 - (kernel - 1) // 2),
+            "Dilation spreads the kernel: it reaches over d (k − 1) + 1 pixels."),
+        "one more before": (lambda kernel, dilation: _padding(kernel, dilation)[::-1],
+            "The zero that is left over goes behind."),
+        "all of them behind": (lambda kernel, dilation: (0, dilation * (kernel - 1)),
+            "That keeps the size and shifts the picture. Put half of the zeros before it."),
+        "one too many": (lambda kernel, dilation: (dilation * kernel // 2, dilation * kernel - dilation * kernel // 2),
+            "The picture would grow. A kernel of side 1 needs no zeros at all."),
+    },
+)  # fmt: skip
+def same_padding(answer: Callable, generator: torch.Generator) -> str | None:
+    """`same_padding(kernel, dilation)`: zeros before and behind a row of pixels that keep its length, stride 1."""
