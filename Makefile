@@ -1,7 +1,7 @@
 # The same words as course.py, which does the work and says what each takes: python course.py --help
 PYTHON ?= python3
 WORDS := lab test site run derive table lock bench browser
-OPTIONS := PAGE NAME JOBS CHECK TOPIC DEPS FRESH PORT NO_BROWSER QUICK KEEP PIP_ARGS
+OPTIONS := PAGE NAME JOBS CLUSTER CHECK TOPIC DEPS FRESH PORT NO_BROWSER QUICK KEEP PIP_ARGS
 
 .DEFAULT_GOAL := help
 .PHONY: help $(WORDS)

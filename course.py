@@ -6,6 +6,7 @@
     python course.py run       execute pages and store their outputs  PAGE=<topic>/<page>, all without it
     python course.py derive    make every derived file again
     python course.py table     make evidence too long for a page      NAME=<topic>/<name>  JOBS=<n>  CHECK=1
+                                                                  CLUSTER=tcp://<a Dask scheduler>
     python course.py bench     time us beside the peers               TOPIC=<topic>|all  QUICK=1
     python course.py browser   drive the site and JupyterLab in a real Chromium   TOPIC=<topic>
     python course.py lock      resolve constraints.txt again          --keep: only what is missing
@@ -247,7 +248,7 @@ def derive(options):
 def table(options):
     set_up(["lab", "cluster"], options)
     more = ["--check"] if options.get("CHECK", "0") != "0" else []
-    more += [f"--jobs={options['JOBS']}"] if "JOBS" in options else []
+    more += [f"--{name.lower()}={options[name]}" for name in ("JOBS", "CLUSTER") if name in options]
     return python("-m", "labsupport.experiments.tables", options["NAME"], *more)
 
 
@@ -296,7 +297,7 @@ WORDS = {
     "site": (site, [], None),
     "run": (run, ["PAGE"], None),
     "derive": (derive, [], None),
-    "table": (table, ["NAME", "JOBS", "CHECK"], "NAME"),
+    "table": (table, ["NAME", "JOBS", "CLUSTER", "CHECK"], "NAME"),
     "lock": (lock, ["KEEP"], None),
     "bench": (bench, ["TOPIC", "QUICK"], "TOPIC"),
     "browser": (browser, ["TOPIC"], None),

@@ -220,14 +220,15 @@ def test_make_passes_on_what_was_typed_and_nothing_else():
     env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}  # this may run under make
     env |= {"NAME": "a-machine", "QUICK": "1"}
     asked = subprocess.run(
-        ["make", "-n", "table", "NAME=landscape/steps", "JOBS=2", "CHECK=1", "PIP_ARGS=-q --no-cache"],
+        ["make", "-n", "table", "NAME=landscape/steps", "CLUSTER=tcp://a:1", "CHECK=1", "PIP_ARGS=-q --no-cache"],
         cwd=ROOT,
         env=env,
         capture_output=True,
         text=True,
         check=True,
     ).stdout.split(maxsplit=2)[2]
-    assert " ".join(asked.split()) == "table 'NAME=landscape/steps' 'JOBS=2' 'CHECK=1' 'PIP_ARGS=-q --no-cache'"
+    typed = "table 'NAME=landscape/steps' 'CLUSTER=tcp://a:1' 'CHECK=1' 'PIP_ARGS=-q --no-cache'"
+    assert " ".join(asked.split()) == typed
     asked = subprocess.run(["make", "-n", "lab"], cwd=ROOT, env=env, capture_output=True, text=True, check=True).stdout
     assert asked.split()[1:] == ["course.py", "lab"]
 

@@ -7,7 +7,8 @@ A recipe is a Python file `chapters/<topic>/tables/<name>.py` that defines
     TOLERANCE = {"error": 0.2}               # if another machine's rounding may move a column, or one number for all
     CHECKED = [CASES[3]]                     # if other cases than the first and the last should be run again by a check
 
-`make table NAME=<topic>/<name>` runs the cases that are still missing, with JOBS=2 two at a time. Each finished row is
+`make table NAME=<topic>/<name>` runs the cases that are still missing, with JOBS=2 two at a time, or with
+CLUSTER=tcp://… on the workers of a Dask scheduler, which read the recipe by the same path. Each finished row is
 on disk before the next is waited for, so the work can be interrupted, killed and taken up again; a case that fails is
 named at the end, and the others are kept. The result, `<name>.json` beside the recipe, notes checksums of its rows, of
 the recipe and of the functions of labsupport that the recipe names, and the hashes under which the claims that it tests
@@ -146,21 +147,26 @@ def check(name: str | Path, *, executor: Executor | None = None, progress: bool 
 
 
 def main(arguments: list[str]) -> int:
-    """The command `python -m labsupport.experiments.tables <topic>/<name> [--jobs N] [--check]`; the exit status."""
+    """The command `python -m labsupport.experiments.tables <topic>/<name> [--jobs N | --cluster tcp://…] [--check]`.
+
+    Returns:
+        the exit status.
+    """
     parser = argparse.ArgumentParser(prog="table", description="Make a stored table, or compare two cases of it.")
     parser.add_argument("name", help="<topic>/<name>, or the path of a recipe")
     parser.add_argument("--jobs", type=int, default=1, help="cases at a time, each in a process of its own")
+    parser.add_argument("--cluster", help="the address of a Dask scheduler, whose workers run the cases")
     parser.add_argument(
         "--check", action="store_true", help="run two cases or CHECKED again and note the checksums of today's code"
     )
     wanted = parser.parse_args(arguments)
     try:
-        with workers.processes(wanted.jobs) as executor:
+        with workers.placed(wanted.jobs, wanted.cluster) as executor:
             table = (check if wanted.check else make)(wanted.name, executor=executor)
-    except (ValueError, PermissionError) as error:
+    except (ValueError, PermissionError, ModuleNotFoundError) as error:
         if isinstance(error, workers.CaseError):
             traceback.print_exception(error.__cause__)
-        print(error if isinstance(error, ValueError) else f"table: {error}", file=sys.stderr)
+        print(f"table: {error}" if isinstance(error, PermissionError) else error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("table: stopped; the finished cases are kept, and the same command goes on from there", file=sys.stderr)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labsupport.values import holds
 
-__all__ = ["expected_improvement", "log_expected_improvement"]
+__all__ = ["expected_improvement", "log_expected_improvement", "log_improvement_slopes"]
 
 
 def expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float) -> Tensor:
@@ -44,6 +44,21 @@ def log_expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | f
     z, deviation, gain = _standardized("log_expected_improvement", mean, variance, best)
     certain = torch.where(gain > 0, gain.where(gain > 0, 1.0).log(), -math.inf)
     return torch.where(variance > 0, deviation.log() + _log_h(z), certain).to(mean.dtype)
+
+
+def log_improvement_slopes(
+    mean: Tensor, variance: Tensor, *, best: Tensor | float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`log_expected_improvement`, and its derivatives in mean and variance, in closed form.
+
+    Args, Raises: as there; the variance is > 0.
+    Returns:
+        Three tensors of mean's shape, float64.
+    """
+    z, deviation, _ = _standardized("log_improvement_slopes", mean, variance, best)
+    logs = _log_h(z)
+    ratio = (torch.special.log_ndtr(z) - logs).exp()  # Φ / (φ + z Φ), the derivative of the logarithm
+    return deviation.log() + logs, -ratio / deviation, (1 - z * ratio) / (2 * deviation.square())
 
 
 def _standardized(where: str, mean: Tensor, variance: Tensor, best: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:

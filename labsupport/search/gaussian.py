@@ -17,7 +17,7 @@ from torch import Tensor
 
 from labsupport.values import check_count, holds, is_finite, number
 
-__all__ = ["Hyper", "covariance", "fit", "log_marginal", "posterior"]
+__all__ = ["Conditioned", "Hyper", "condition", "covariance", "fit", "forecast", "log_marginal", "posterior"]
 
 # `fit` looks here, for inputs in the unit cube and values of unit variance; its priors are normal in the logarithms.
 LENGTHS, SIGNAL, NOISE = (0.02, 50.0), (0.05, 20.0), (1e-6, 1.0)
@@ -30,6 +30,15 @@ class Hyper(NamedTuple):
     lengths: Tensor
     signal: Tensor
     noise: Tensor
+
+
+class Conditioned(NamedTuple):
+    """A process of which values have been measured, ready to be asked often; `condition` makes it."""
+
+    x: Tensor
+    factor: Tensor
+    weights: Tensor
+    hyper: Hyper
 
 
 def covariance(x: Tensor, z: Tensor, *, lengths: Tensor, signal: Tensor | float) -> Tensor:
@@ -98,6 +107,42 @@ def posterior(
     return mean.to(at.dtype), variance.to(at.dtype)
 
 
+def condition(x: Tensor, y: Tensor, hyper: Hyper) -> Conditioned:
+    """The process once `y` has been measured at `x`, factored once for every later `forecast`.
+
+    Args:
+        x: (n, dims), n >= 1.
+        y: (n,).
+        hyper: as `fit` gives it.
+    Raises:
+        ValueError: as in `log_marginal`.
+    """
+    _check("condition", x, y, x, **hyper._asdict())
+    factor = _factor("condition", x, *hyper)
+    return Conditioned(x.double(), factor, torch.cholesky_solve(y.double()[:, None], factor)[:, 0], hyper)
+
+
+def forecast(given: Conditioned, at: Tensor) -> tuple[Tensor, Tensor, Callable[[Tensor, Tensor], Tensor]]:
+    """What `posterior` says at other points, and how to go from slopes in mean and variance to slopes in the points.
+
+    Args:
+        at: (m, dims).
+    Returns:
+        mean (m,) and variance (m,), >= 0, in float64; and pull(by_mean, by_variance), of two tensors (m,) the gradient
+        (m, dims) in `at` of whatever has these derivatives. It is exact and needs no graph.
+    """
+    lengths, signal, _ = given.hyper
+    steep, cross = _steepness(_scaled(at, given.x, lengths), signal)
+    white = torch.linalg.solve_triangular(given.factor, cross.mT, upper=False)
+
+    def pull(by_mean: Tensor, by_variance: Tensor) -> Tensor:
+        solved = torch.linalg.solve_triangular(given.factor.mT, white, upper=True).mT
+        by_square = -5 / 6 * steep * (by_mean[:, None] * given.weights - 2 * by_variance[:, None] * solved)
+        return 2 * (at * by_square.sum(dim=1, keepdim=True) - by_square @ given.x) / lengths.square()
+
+    return cross @ given.weights, (signal - white.square().sum(dim=0)).clamp_min(0), pull
+
+
 def fit(x: Tensor, y: Tensor, *, num_starts: int = 2, max_steps: int = 60) -> Hyper:
     """The most probable lengths, signal and noise: marginal likelihood times a weak prior, by L-BFGS on the logarithms.
 
@@ -121,16 +166,15 @@ def fit(x: Tensor, y: Tensor, *, num_starts: int = 2, max_steps: int = 60) -> Hy
     if len(x) == 0:
         raise ValueError("fit: x must hold at least one point, got none")
     x, y = x.detach().double(), y.detach().double()
-    dims = x.shape[1]
+    dims, apart = x.shape[1], (x.mT[:, :, None] - x.mT[:, None, :]).square()
     priors = [PRIORS["lengths"]] * dims + [PRIORS["signal"], PRIORS["noise"]]
     centre = torch.tensor(priors, dtype=torch.float64, device=x.device)
 
     def loss(logs: np.ndarray) -> tuple[float, np.ndarray]:
-        at = torch.from_numpy(logs.copy()).to(x.device).requires_grad_()
-        prior = 0.5 * ((at - centre[:, 0].log()) / centre[:, 1]).square().sum()
-        value = prior - _log_marginal("fit", x, y, *_hyper(at.exp()))
-        (gradient,) = torch.autograd.grad(value, at)
-        return float(value.detach()), gradient.cpu().numpy()
+        at = torch.from_numpy(logs.copy()).to(x.device)
+        away = (at - centre[:, 0].log()) / centre[:, 1]
+        value, slope = _likelihood(apart, y, _hyper(at.exp()))
+        return float(0.5 * away.square().sum() - value), (away / centre[:, 1] - slope).cpu().numpy()
 
     ends = [_descent(loss, start, dims, max_steps) for start in range(num_starts)]
     best = min(ends, key=lambda end: end.fun)
@@ -144,7 +188,7 @@ def _descent(loss: Callable, start: int, dims: int, max_steps: int) -> Any:
     first = np.log([PRIORS["lengths"][0]] * dims + [PRIORS["signal"][0], PRIORS["noise"][0]])
     first[:dims] += (-1) ** start * 0.8 * math.ceil(start / 2)
     first = first.clip(bounds[:, 0], bounds[:, 1])
-    options = {"maxiter": max_steps}
+    options = {"maxiter": max_steps, "ftol": 1e-7}
     return optimize.minimize(loss, first, jac=True, method="L-BFGS-B", bounds=bounds, options=options)
 
 
@@ -152,13 +196,41 @@ def _hyper(values: Tensor) -> Hyper:
     return Hyper(values[:-2], values[-2], values[-1])
 
 
-def _matern(x: Tensor, z: Tensor, lengths: Tensor, signal: Tensor | float) -> Tensor:
+def _scaled(x: Tensor, z: Tensor, lengths: Tensor) -> Tensor:
+    """√5 r: (n, m)."""
     lengths = lengths.double()
     square = (x.double() / lengths)[:, None, :].sub((z.double() / lengths)[None, :, :]).square().sum(dim=-1)
     apart = square > 0
     # The root has no derivative at 0, the kernel has one, and it is 0 there.
-    scaled = math.sqrt(5) * torch.where(apart, square, 1.0).sqrt().mul(apart)
-    return signal * (1 + scaled + scaled.square() / 3) * torch.exp(-scaled)
+    return math.sqrt(5) * torch.where(apart, square, 1.0).sqrt().mul(apart)
+
+
+def _steepness(scaled: Tensor, signal: Tensor | float) -> tuple[Tensor, Tensor]:
+    """Where √5 r is this, −6/5 of the kernel's derivative in r², and the kernel."""
+    decay = signal * torch.exp(-scaled)
+    steep = decay * (1 + scaled)
+    return steep, steep + decay * scaled.square() / 3
+
+
+def _matern(x: Tensor, z: Tensor, lengths: Tensor, signal: Tensor | float) -> Tensor:
+    return _steepness(_scaled(x, z, lengths), signal)[1]
+
+
+def _likelihood(apart: Tensor, y: Tensor, hyper: Hyper) -> tuple[Tensor, Tensor]:
+    """The log marginal likelihood, and its gradient in the logarithms of lengths, signal and noise, without a graph.
+
+    Args:
+        apart: (dims, n, n), the squared differences of the inputs.
+    Source: Rasmussen & Williams 2006, eq. 5.9.
+    """
+    lengths, signal, noise = hyper
+    steep, kernel = _steepness((5 * torch.tensordot(lengths.pow(-2), apart, dims=1)).sqrt(), signal)
+    factor = _cholesky("fit", kernel, noise)
+    weights = torch.cholesky_solve(y[:, None], factor)
+    slope = 0.5 * (weights @ weights.mT - torch.cholesky_inverse(factor))  # in the covariance
+    by_lengths = 5 / 3 * (apart.flatten(1) @ (slope * steep).flatten()) / lengths.square()
+    value = -0.5 * y @ weights[:, 0] - factor.diagonal().log().sum() - 0.5 * len(y) * math.log(2 * math.pi)
+    return value, torch.cat([by_lengths, torch.stack([(slope * kernel).sum(), noise * slope.trace()])])
 
 
 def _log_marginal(
@@ -172,8 +244,12 @@ def _log_marginal(
 
 def _factor(where: str, x: Tensor, lengths: Tensor, signal: Tensor | float, noise: Tensor | float) -> Tensor:
     """The lower Cholesky factor of the covariance of measurements at x."""
-    eye = torch.eye(len(x), dtype=torch.float64, device=x.device)
-    factor, info = torch.linalg.cholesky_ex(_matern(x, x, lengths, signal) + noise * eye)
+    return _cholesky(where, _matern(x, x, lengths, signal), noise)
+
+
+def _cholesky(where: str, kernel: Tensor, noise: Tensor | float) -> Tensor:
+    eye = torch.eye(len(kernel), dtype=torch.float64, device=kernel.device)
+    factor, info = torch.linalg.cholesky_ex(kernel + noise * eye)
     if not holds(info == 0):
         value = number(torch.as_tensor(noise))
         raise ValueError(f"{where}: the covariance of x must be positive definite: raise noise, got {value:g}")

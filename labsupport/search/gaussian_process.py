@@ -8,14 +8,17 @@ stands in the process as a lie, so that it is not proposed again: trials asked a
 
 from __future__ import annotations
 
+from itertools import accumulate
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
-from labsupport.search.acquisition import log_expected_improvement
+from labsupport.search.acquisition import log_improvement_slopes
 from labsupport.search.contract import State, Trial, check_state, ended, generator, placed, start, tell
 from labsupport.search.cube import design_then, points, seen, snap, sobol
-from labsupport.search.gaussian import Hyper, fit, posterior
-from labsupport.search.space import Categorical, Float, Space
+from labsupport.search.gaussian import Conditioned, condition, fit, forecast
+from labsupport.search.space import Categorical, Dimension, Float, Space
 from labsupport.values import check_count
 
 __all__ = ["ask", "finished", "init", "tell"]
@@ -71,9 +74,10 @@ def _propose(state: State) -> Tensor:
     y = _standardized(torch.tensor([r.value for r in records if r.value is not None], dtype=torch.float64))
     x = _features(state.space, every)
     hyper = fit(x[known], y)
-    best = posterior(x[known], y, x[known], **hyper._asdict())[0].min()
     lies = torch.where(failed[~known], 0.0, y.min())
-    score = _Score(state.space, torch.cat([x[known], x[~known]]), torch.cat([y, lies]), hyper, best)
+    given = condition(torch.cat([x[known], x[~known]]), torch.cat([y, lies]), hyper)
+    best = forecast(condition(x[known], y, hyper), x[known])[0].min()
+    score = _Score(state.space, given, best)
 
     candidates = _candidates(state, every[known][y.argsort()], draws)
     first = candidates[score(candidates).argsort(descending=True)[:STARTS]]
@@ -83,27 +87,37 @@ def _propose(state: State) -> Tensor:
     return candidates[values.where(fresh, -torch.inf).argmax() if fresh.any() else values.argmax()]
 
 
-class _Score:
+class _Score(NamedTuple):
     """The logarithm of expected improvement at points (n, dims)."""
 
-    def __init__(self, space: Space, x: Tensor, y: Tensor, hyper: Hyper, best: Tensor) -> None:
-        self.space, self.x, self.y, self.hyper, self.best = space, x, y, hyper._asdict(), best
+    space: Space
+    given: Conditioned
+    best: Tensor
 
     def __call__(self, at: Tensor) -> Tensor:
-        mean, variance = posterior(self.x, self.y, _features(self.space, at), **self.hyper)
-        return log_expected_improvement(mean, variance.clamp_min(1e-12), best=self.best)
+        return self.with_slopes(at)[0]
+
+    def with_slopes(self, at: Tensor) -> tuple[Tensor, Tensor]:
+        """And its gradient (n, dims), which means something for dimensions that are floats."""
+        mean, variance, pull = forecast(self.given, _features(self.space, at))
+        value, by_mean, by_variance = log_improvement_slopes(mean, variance.clamp_min(1e-12), best=self.best)
+        starts = accumulate(map(_num_features, self.space.dims.values()), initial=0)
+        return value, pull(by_mean, by_variance)[:, list(starts)[:-1]]
 
 
 def _features(space: Space, at: Tensor) -> Tensor:
     """What the kernel sees of points (n, dims): their coordinates, but of categories, without order, one a choice."""
     columns = []
     for dim, column in zip(space.dims.values(), at.unbind(dim=1), strict=True):
-        if isinstance(dim, Categorical) and len(dim.choices) > 2:
-            count = len(dim.choices)
-            columns.append(torch.nn.functional.one_hot((column.detach() * count).long(), count).double())
+        if (count := _num_features(dim)) > 1:
+            columns.append(torch.nn.functional.one_hot((column * count).long(), count).double())
         else:
             columns.append(column[:, None])
     return torch.cat(columns, dim=1)
+
+
+def _num_features(dim: Dimension) -> int:
+    return len(dim.choices) if isinstance(dim, Categorical) and len(dim.choices) > 2 else 1
 
 
 def _standardized(y: Tensor) -> Tensor:
@@ -141,12 +155,10 @@ def _refined(space: Space, score: _Score, first: Tensor) -> Tensor:
         return first
 
     def loss(values):
-        at = torch.from_numpy(values.copy()).requires_grad_()
-        total = -score(first.masked_scatter(free, at)).sum()
-        (gradient,) = torch.autograd.grad(total, at)
-        return float(total.detach()), gradient.numpy()
+        value, slopes = score.with_slopes(first.masked_scatter(free, torch.from_numpy(values.copy())))
+        return -float(value.sum()), -slopes[free].numpy()
 
     begin = first[free].numpy()
     end = optimize.minimize(loss, begin, jac=True, method="L-BFGS-B", bounds=[(0, 1)] * len(begin),
-                            options={"maxiter": 40})  # fmt: skip
+                            options={"maxiter": 40, "ftol": 1e-6})  # fmt: skip
     return first.masked_scatter(free, torch.from_numpy(end.x).clamp(0, 1))

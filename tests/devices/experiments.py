@@ -54,5 +54,9 @@ TABLE: dict[str, Entry] = {
     "experiments.judging.confidences": cannot(NO_TENSOR),
     "experiments.judging.verdict": cannot(NO_TENSOR),
     "experiments.workers.CaseError": cannot(NO_TENSOR),
+    "experiments.workers.dumped": cannot(NO_TENSOR),
+    "experiments.workers.end": cannot(NO_TENSOR),
+    "experiments.workers.needed": cannot(NO_TENSOR),
+    "experiments.workers.pool": cannot(NO_TENSOR),
     "experiments.workers.start_worker": cannot(NO_TENSOR),
 }

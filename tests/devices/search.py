@@ -27,8 +27,8 @@ TABLE: dict[str, Entry] = {
 TABLE |= {
     f"search.contract.{name}": cannot(STUDY)
     for name in [
-        "Record", "State", "Trial", "add", "best", "check_state", "ended", "from_json", "generator", "loss", "placed",
-        "start", "tell", "to_json", "waiting",
+        "Record", "State", "Trial", "add", "as_number", "best", "check_state", "ended", "from_json", "generator",
+        "loss", "placed", "start", "tell", "to_json", "waiting",
     ]
 }  # fmt: skip
 TABLE |= {
