@@ -89,6 +89,7 @@ TABLE: dict[str, Entry] = {
     "nas.shared.batches": cannot("whose rows are whose is looked up by values", gpu=lambda d: shared.batches(
         parts(d), "train", [0, 1], 0, 2)),
     "nas.shared.bounded": cannot(NO_TENSOR),
+    "nas.shared.check_whole": cannot("it returns nothing"),
     "nas.shared.draw": cannot("draws begin from seeds, on the CPU"),
     "nas.shared.drawn_buffers": cannot("codes are plain data, and so are read as values", gpu=lambda d:
         shared.drawn_buffers(torch.ones(2, 1, 5, dtype=torch.int64), floats(d, 1))),
