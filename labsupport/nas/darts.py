@@ -75,6 +75,7 @@ def darts(
             slopes = _slopes(weights, logits, *held_out)
             logits, slots = update(_ADAM, slopes, slots, logits, {**_ADAM.defaults, "lr": plan.logits_lr})
             weights, velocity = shared.weight_step(weights, velocity, soft_buffers(logits), x, y, how)
+        shared.check_whole("darts", weights, seeds, epoch)
     return Run(weights, logits)
 
 

@@ -10,7 +10,8 @@ in front, and `cells.buffers` make each run's cell its own.
 
 Source: Pham, Guan, Zoph, Le & Dean 2018, arXiv:1802.03268, section 2.2. That c is 1.1 for cells, 1.5 for chains, and
 2.5 times smaller for operations stands in the authors' launch scripts, as do Adam at 0.0035 and a weight of 0.0001 for
-the entropy; there is no temperature in those for images (the one for text has 5, with c = 2.5).
+the entropy; there is no temperature in those for images (the one for text has 5, with c = 2.5). Their code clips the
+gradients of the shared weights at norm 5.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from labsupport.data import Partitions
 from labsupport.nas import cells, policy
 from labsupport.nas.policy import Learner, Policy
 from labsupport.optimizers import momentum
-from labsupport.values import check_count, check_number
+from labsupport.values import check_count, check_number, holds
 
 __all__ = [
-    "Plan", "Run", "accuracies", "batches", "bounded", "draw", "drawn_buffers", "enas", "outputs", "pick",
-    "weight_step",
+    "Plan", "Run", "accuracies", "batches", "bounded", "check_whole", "draw", "drawn_buffers", "enas", "outputs",
+    "pick", "weight_step",
 ]  # fmt: skip
 
 Values = dict[str, Tensor]
@@ -57,6 +58,8 @@ class Plan:
             controller.
         batch_size: examples in a step, of training or of validation.
         lr, momentum: of the shared weights.
+        clip: the largest norm of a gradient of the shared weights; a longer one is shortened to it. Without that, the
+            steps for one cell after another diverge.
         controller_steps: after each epoch, >= 0.
         controller: how it decides and learns.
     Raises:
@@ -67,6 +70,7 @@ class Plan:
     batch_size: int = 64
     lr: float = 0.1
     momentum: float = 0.9
+    clip: float = 5.0
     controller_steps: int = 15
     controller: Policy = bounded(lr=0.0035, entropy_weight=0.0001, baseline_decay=0.99)  # noqa: RUF009
 
@@ -74,7 +78,8 @@ class Plan:
         check_count("Plan", "num_epochs", self.num_epochs)
         check_count("Plan", "batch_size", self.batch_size)
         check_count("Plan", "controller_steps", self.controller_steps, at_least=0)
-        check_number("Plan", "lr", self.lr, low=0.0)
+        for name in ("lr", "clip"):
+            check_number("Plan", name, getattr(self, name), low=0.0)
         check_number("Plan", "momentum", self.momentum, low=0.0, high=1.0)
 
 
@@ -107,8 +112,17 @@ def enas(
             chosen = draw(plan.controller, run.learner, seeds, epoch * steps + at, stream=0)
             moved = weight_step(run.weights, run.velocity, drawn_buffers(chosen, x), x, y, plan)
             run = run._replace(weights=moved[0], velocity=moved[1])
+        check_whole("enas", run.weights, seeds, epoch)
         run = run._replace(learner=_controller_epoch(run, parts, plan, seeds, epoch))
     return run
+
+
+def check_whole(where: str, weights: Values, seeds: Sequence[int], epoch: int) -> None:
+    """Raise ValueError where a run's weights are no longer finite after this epoch."""
+    whole = torch.stack([value.flatten(1).isfinite().all(1) for value in weights.values()]).all(0)
+    if not holds(whole):
+        lost = [seed for seed, fine in zip(seeds, whole.tolist(), strict=True) if not fine]
+        raise ValueError(f"{where}: plan must keep weights finite, got others in epoch {epoch} from seeds {lost}")
 
 
 def batches(parts: Partitions, part: str, seeds: Sequence[int], epoch: int, size: int) -> list[tuple[Tensor, Tensor]]:
@@ -153,12 +167,21 @@ def outputs(weights: Values, buffers: Values, x: Tensor) -> Tensor:
 def weight_step(
     weights: Values, velocity: Values, buffers: Values, x: Tensor, y: Tensor, plan: Plan
 ) -> tuple[Values, Values]:  # fmt: skip
-    """A step of descent with momentum on each run's batch; weights that its cell does not use only keep gliding."""
+    """A step of descent with momentum on each run's batch, its gradient clipped.
+
+    Weights that its cell does not use have no gradient, but keep gliding.
+    """
     leaves = {name: value.detach().requires_grad_() for name, value in weights.items()}
     with torch.enable_grad():
         losses = cross_entropy(outputs(leaves, buffers, x).mT, y, reduction="none").mean(1)
         slopes = torch.autograd.grad(losses.sum(), list(leaves.values()))
-    velocity = {name: plan.momentum * velocity[name] + slope for name, slope in zip(leaves, slopes, strict=True)}
+    length = sum(slope.flatten(1).square().sum(1) for slope in slopes).sqrt()
+    shorter = (plan.clip / length).clamp(max=1.0)
+    pairs = zip(leaves, slopes, strict=True)
+    velocity = {
+        name: plan.momentum * velocity[name] + shorter.view(-1, *[1] * (slope.ndim - 1)) * slope
+        for name, slope in pairs
+    }
     return {name: value - plan.lr * velocity[name] for name, value in weights.items()}, velocity
 
 

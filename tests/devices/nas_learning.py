@@ -4,7 +4,7 @@ import torch
 from devices.given import NO_TENSOR, Entry, cannot, floats, labels, runs
 from torch.utils._pytree import tree_map
 
-from labsupport import data, optimizers, population
+from labsupport import data
 from labsupport.nas import cells, controller, darts, policy, shared
 
 STUDY = "a study is plain data, and its controller lies on the CPU"
@@ -27,9 +27,11 @@ def build(generator):
     return cells.CellNet(4, 3, 2, generator=generator)
 
 
+SHAPES = {name: value.shape for name, value in build(torch.Generator().manual_seed(0)).named_parameters()}
+
+
 def weights(device):
-    begun = population.init(build, optimizers.momentum(), {"lr": 0.1}, seeds=[0, 1]).params
-    return {name: torch.ones_like(value, device=device) for name, value in begun.items()}
+    return {name: floats(device, 2, *shape) for name, shape in SHAPES.items()}
 
 
 def logits(device):
@@ -87,6 +89,7 @@ TABLE: dict[str, Entry] = {
     "nas.shared.batches": cannot("whose rows are whose is looked up by values", gpu=lambda d: shared.batches(
         parts(d), "train", [0, 1], 0, 2)),
     "nas.shared.bounded": cannot(NO_TENSOR),
+    "nas.shared.check_whole": cannot("it returns nothing"),
     "nas.shared.draw": cannot("draws begin from seeds, on the CPU"),
     "nas.shared.drawn_buffers": cannot("codes are plain data, and so are read as values", gpu=lambda d:
         shared.drawn_buffers(torch.ones(2, 1, 5, dtype=torch.int64), floats(d, 1))),

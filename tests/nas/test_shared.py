@@ -63,7 +63,8 @@ def test_accuracies_are_those_of_all_cells():
             assert float(found[run, place]) == pytest.approx(float(right.double().mean()), abs=1e-12)
 
 
-def test_a_weight_step_is_torchs():
+@pytest.mark.parametrize("clip", [0.1, 1e9])
+def test_a_weight_step_is_torchs(clip):
     weights = _weights(1)
     x, y = torch.randn(1, 8, 6, dtype=torch.float64, generator=seeded(1)), torch.randint(3, (1, 8), generator=seeded(2))
     code = CODES[433]
@@ -74,16 +75,17 @@ def test_a_weight_step_is_torchs():
     for _ in range(3):
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(net(x[0]), y[0]).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), clip)
         optimizer.step()
-        weights, velocity = shared.weight_step(weights, velocity, buffers, x, y, HOW)
+        weights, velocity = shared.weight_step(weights, velocity, buffers, x, y, replace(HOW, clip=clip))
     for name, value in net.named_parameters():
-        torch.testing.assert_close(weights[name][0], value.detach(), rtol=0, atol=1e-12)
+        torch.testing.assert_close(weights[name][0], value.detach(), rtol=0, atol=1e-7)
 
 
 def test_one_cell_shared_with_itself_trains_alone():
     """Where the controller can draw one code only in effect, the search is `population.train` of that cell."""
     parts, code = _parts(), CODES[433]
-    plan = replace(HOW, controller_steps=0)
+    plan = replace(HOW, controller_steps=0, clip=1e9)
     state = population.init(build, optimizers.momentum(), {"lr": plan.lr}, seeds=[0, 1])
     alone = population.carry_on(cells.with_cells(state, [code] * 2), parts,
                                 Plan(3, 8, backend="eager", progress=False, order="own")).state  # fmt: skip
@@ -138,6 +140,8 @@ def test_the_pick_is_the_best_of_what_was_drawn():
 def test_enas_refuses():
     with pytest.raises(ValueError, match="enas: parts must hold a batch of 64"):
         shared.enas(build, _parts(), shared.Plan(), seeds=[0])
+    with pytest.raises(ValueError, match=r"enas: plan must keep weights finite, got others in epoch \d from seeds \[0"):
+        shared.enas(build, _parts(), replace(HOW, lr=1e200, clip=1e300), seeds=[0, 1])
     with pytest.raises(ValueError, match="num_epochs must be an integer >= 1"):
         shared.Plan(num_epochs=0)
     with pytest.raises(ValueError, match="momentum must be a number"):
