@@ -38,7 +38,7 @@ def _pairs(generator: torch.Generator, n: int, shared: float) -> tuple[Tensor, T
     ],
     wrong={
         "Pearson": (_pearson,
-            "That is Pearson's correlation, of the values. One outlier decides it. τ asks of each pair which is ahead."),
+            "That is Pearson's correlation, of the values. An outlier decides it. τ asks which of each pair is ahead."),
         "Spearman": (lambda a, b: _pearson(_ranks(a), _ranks(b)),
             "That is Spearman's correlation, of the ranks. τ counts pairs instead."),
         "the share that agrees": (lambda a, b: (_agreement(a, b) + 1) / 2,
@@ -57,8 +57,12 @@ def rank_agreement(answer: Callable, generator: torch.Generator) -> str | None:
 
 
 def _parts(generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and slopes of three layers; the terms of the middle one have a negative sum, those of the others not."""
     shapes = [(3, 4), (5, 3), (2, whole(generator, 5, 7))]
-    return [normal(generator, *shape) for shape in shapes], [normal(generator, *shape) for shape in shapes]
+    weights = [normal(generator, *shape) for shape in shapes]
+    slopes = [normal(generator, *shape) for shape in shapes]
+    signs = [(w * g).sum().sign() * side for w, g, side in zip(weights, slopes, (1, -1, 1), strict=True)]
+    return weights, [g * sign for g, sign in zip(slopes, signs, strict=True)]
 
 
 def _sum(terms: list[Tensor]) -> Tensor:
@@ -100,7 +104,7 @@ def sensitivity(answer: Callable, generator: torch.Generator) -> str | None:
     wrong={
         "equal epochs": (
             lambda costs, examples, budget: [len(costs) * budget // (3 * sum(costs) * examples)] * len(costs),
-            "You give all cells the same number of epochs. A cell with twice the multiply-adds then costs twice as much."),
+            "You give all cells equally many epochs. A cell of twice the multiply-adds then costs twice as much."),
         "forward alone": (lambda costs, examples, budget: [budget // (cost * examples) for cost in costs],
             "You count the way forward alone. The way back costs twice as much again: three in all."),
         "a step for an epoch": (lambda costs, examples, budget: [budget // (3 * cost) for cost in costs],
