@@ -69,6 +69,18 @@ def test_a_worker_has_one_thread_and_its_own_device_and_reports():
     assert torch.get_num_threads() == before
 
 
+def test_a_report_arrives_before_the_result():
+    heard = []
+
+    def objective(trial):
+        report(trial, 1, trial.number)
+        return 1.0
+
+    plan = RunPlan(on_report=lambda trial, step, value: heard.append(value))
+    run(random_search, SPACE, objective, num_trials=200, executor=processes(2), plan=plan, **QUIET)
+    assert sorted(heard) == list(range(200))
+
+
 @POSIX
 def test_a_trial_that_kills_its_worker_each_time_fails_and_the_study_goes_on(tmp_path):
     def objective(trial):

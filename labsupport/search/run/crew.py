@@ -2,6 +2,7 @@
 
 One killed process breaks a whole pool and all of its futures. The pool is then made anew, and what it had not finished
 is run again, one trial at a time, until it is known which one kills: that one fails, and the others go on as before.
+Dask replaces its workers itself, but gives up on all the calls that the lost ones had; these are run again likewise.
 """
 
 from __future__ import annotations
@@ -135,8 +136,11 @@ class Crew:
         """
         lost = {future for future in done if _is_lost(future)}
         for future in done - lost:
-            trials = self.flying[future].trials
-            yield from zip(trials, _outcomes(future, len(trials)), strict=True)
+            trials, _, alone = self.flying[future]
+            if _is_blamed(future) and not alone:  # Dask blames all that a lost worker had, also what only waited there
+                self.suspects.extend(trials)
+            else:
+                yield from zip(trials, _outcomes(future, len(trials)), strict=True)
             del self.flying[future]
         if lost:
             yield from self._after_a_death()
@@ -195,7 +199,14 @@ def _is_lost(future: Future) -> bool:
     return not future.cancelled() and isinstance(future.exception(), BrokenExecutor)
 
 
+def _is_blamed(future: Future) -> bool:
+    """Whether Dask has given up on a call because its workers died."""
+    return not future.cancelled() and type(future.exception()).__name__ == "KilledWorker"
+
+
 def _outcomes(future: Future, count: int) -> list[Outcome]:
+    if _is_blamed(future):
+        return [Outcome(failed="it took its workers down when it ran alone")] * count
     try:
         return future.result()
     except CancelledError as error:

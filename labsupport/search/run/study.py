@@ -37,17 +37,13 @@ def run(
     Args:
         strategy: a module or object with init, ask, tell and finished, such as `search.tpe`.
         objective: trial -> number; with `plan.batch`, list of trials -> as many numbers. It may be run twice where a
-            worker or this process was lost. For processes and clusters it travels by cloudpickle, with what it holds,
+            worker or this process was lost. To processes and clusters it travels by cloudpickle, with what it holds,
             once a call; large data is better loaded inside.
         num_trials: ends the study, and is handed to `init` where that takes it; None: the strategy ends it.
         storage: keeps every trial, so that the same call goes on after this process was killed. A path or url of
-            SQLite, the url of another database, or a storage of Optuna; None: memory alone. On a file system that
-            several machines share, SQLite's locks do not hold: take `JournalStorage(JournalFileBackend(path))` of
-            `optuna.storages`. Only one process may run a study at a time; many may read it. A study goes on with the
-            same space, strategy, options, seed and direction; num_trials may grow.
+            SQLite, the url of another database, or a storage of Optuna; None: memory alone.
         executor: None runs one trial after another, here. Or any executor: of threads, `client.get_executor()` of a
-            Dask client; or a function that makes one, such as `processes(4)`: only then can a pool that lost a worker
-            be made anew.
+            Dask client; or a function that makes one, such as `processes(4)`: only then is a broken pool made anew.
         progress: shows a progress bar.
     Returns:
         the state, whose values are what was minimized: negated ones with direction "maximize".
@@ -60,23 +56,11 @@ def run(
     if executor is not None and not isinstance(executor, Executor) and not callable(executor):
         raise ValueError(f"run: executor must be None, an Executor or a function that makes one, got {executor!r}")
     with contextlib.ExitStack() as stack:
-        ledger, state = None, start
-        if storage is not None:
-            ledger, state = stack.enter_context(stored.opened(storage, start, plan))
-        done = sum(record.done for record in state.records)
-        bar = tqdm(total=num_trials, initial=done, desc=plan.study, unit="trial", disable=not progress)
-        study = _Study(strategy, state, num_trials, ledger, stack.enter_context(bar))
-        crew = Crew(Here() if executor is None else executor, objective, plan)
-        try:
-            _work(study, crew)
-        except BaseException as error:
-            crew.close(now=True)
-            if not isinstance(error, KeyboardInterrupt):
-                raise
-            told = sum(record.done for record in study.state.records)
-            warnings.warn(f"run: interrupted, {told} trials told", RuntimeWarning, stacklevel=2)
-        else:
-            crew.close(now=False)
+        opened = contextlib.nullcontext((None, start)) if storage is None else stored.opened(storage, start, plan)
+        ledger, state = stack.enter_context(opened)
+        bar = stack.enter_context(_bar(state, num_trials, plan, progress))
+        study = _Study(strategy, state, num_trials, ledger, bar)
+        _to_its_end(study, Crew(Here() if executor is None else executor, objective, plan))
     return study.state
 
 
@@ -108,6 +92,25 @@ class _Study:
             self.ledger.told(state.records[trial.number])
         self.state = state
         self.bar.update()
+
+
+def _bar(state: State, num_trials: int | None, plan: RunPlan, progress: bool) -> tqdm:
+    done = sum(record.done for record in state.records)
+    return tqdm(total=num_trials, initial=done, desc=plan.study, unit="trial", disable=not progress)
+
+
+def _to_its_end(study: _Study, crew: Crew) -> None:
+    """Work, and leave no process behind however that ends."""
+    try:
+        _work(study, crew)
+    except BaseException as error:
+        crew.close(now=True)
+        if not isinstance(error, KeyboardInterrupt):
+            raise
+        told = sum(record.done for record in study.state.records)
+        warnings.warn(f"run: interrupted, {told} trials told", RuntimeWarning, stacklevel=3)
+    else:
+        crew.close(now=False)
 
 
 def _work(study: _Study, crew: Crew) -> None:
