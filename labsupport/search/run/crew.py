@@ -105,8 +105,8 @@ class Crew:
 
     def begin(self, trials: Trials) -> None:
         """Hand a call over; while there are suspects, the first of them."""
-        alone = bool(self.suspects) or (self._width == 1 and len(trials) == 1)
-        if self.suspects:
+        alone = bool(self.suspects)
+        if alone:
             self.suspects.popleft()
         taken = {call.slot for call in self.flying.values()}
         slot = next(slot for slot in range(len(taken) + 1) if slot not in taken)
