@@ -21,7 +21,6 @@ from labsupport.experiments.workers import needed
 from labsupport.search import space as spaces
 from labsupport.search.contract import Record, State, Trial
 from labsupport.search.run.plan import RunPlan
-from labsupport.search.space import Categorical, Float
 
 __all__ = ["Ledger", "opened"]
 
@@ -104,7 +103,9 @@ def opened(storage: Any, state: State, plan: RunPlan) -> Iterator[tuple[Ledger, 
         raise ValueError(f"run: storage must be None, a path, a url or a storage of Optuna, got {storage!r}")
     try:
         study = _found_or_begun(optuna, storage, state, plan)
-        distributions = {name: _distribution(optuna, dim) for name, dim in state.space.dims.items()}
+        from labsupport.search.optuna.samplers import distribution  # needs Optuna
+
+        distributions = {name: distribution(dim) for name, dim in state.space.dims.items()}
         ledger = Ledger(storage, study, [], distributions, -1 if plan.direction == "maximize" else 1)
         yield ledger, _read(optuna, ledger, state)
     finally:
@@ -196,14 +197,6 @@ def _read(optuna: Any, ledger: Ledger, state: State) -> State:
         else:
             records.append(Record(trial))
     return replace(state, records=tuple(records))
-
-
-def _distribution(optuna: Any, dim: spaces.Dimension) -> Any:
-    kinds = optuna.distributions
-    if isinstance(dim, Categorical):
-        return kinds.CategoricalDistribution(dim.choices)
-    kind = kinds.FloatDistribution if isinstance(dim, Float) else kinds.IntDistribution
-    return kind(dim.low, dim.high, log=dim.log)
 
 
 @contextlib.contextmanager
