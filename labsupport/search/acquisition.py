@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labsupport.values import holds
 
-__all__ = ["expected_improvement", "log_expected_improvement", "log_improvement_slopes"]
+__all__ = ["expected_improvement", "log_improvement_slopes"]
 
 
 def expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float) -> Tensor:
@@ -33,31 +33,22 @@ def expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float
     return torch.where(variance > 0, uncertain, gain.clamp_min(0)).to(mean.dtype)
 
 
-def log_expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float) -> Tensor:
-    """The logarithm of `expected_improvement`, which has a slope also where the improvement itself underflows to 0.
-
-    Args, Raises: as there.
-    Returns:
-        The shape and dtype of mean; −∞ where the variance is 0 and the mean is no better than the best.
-    Source: Ament, Daulton, Eriksson, Balandat & Bakshy 2023, arXiv:2310.20708; the branches are ours.
-    """
-    z, deviation, gain = _standardized("log_expected_improvement", mean, variance, best)
-    certain = torch.where(gain > 0, gain.where(gain > 0, 1.0).log(), -math.inf)
-    return torch.where(variance > 0, deviation.log() + _log_h(z), certain).to(mean.dtype)
-
-
 def log_improvement_slopes(
     mean: Tensor, variance: Tensor, *, best: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`log_expected_improvement`, and its derivatives in mean and variance, in closed form.
+    """The logarithm of `expected_improvement`, and its derivatives in mean and variance, in closed form.
+
+    It has a slope also where the improvement itself underflows to 0.
 
     Args, Raises: as there; the variance is > 0.
     Returns:
         Three tensors of mean's shape, float64.
+    Source: Ament, Daulton, Eriksson, Balandat & Bakshy 2023, arXiv:2310.20708; the branches are ours.
     """
     z, deviation, _ = _standardized("log_improvement_slopes", mean, variance, best)
     logs = _log_h(z)
     ratio = (torch.special.log_ndtr(z) - logs).exp()  # Φ / (φ + z Φ), the derivative of the logarithm
+    ratio = torch.where(z > -1e3, ratio, -z - 2 / z)  # there the two logarithms cancel
     return deviation.log() + logs, -ratio / deviation, (1 - z * ratio) / (2 * deviation.square())
 
 

@@ -77,7 +77,10 @@ def log_marginal(
     Source: Rasmussen & Williams 2006, eq. 2.30 and algorithm 2.1.
     """
     _check("log_marginal", x, y, x, lengths=lengths, signal=signal, noise=noise)
-    return _log_marginal("log_marginal", x.double(), y.double(), lengths, signal, noise).to(y.dtype)
+    factor = _factor("log_marginal", x, lengths, signal, noise)
+    white = torch.linalg.solve_triangular(factor, y.double()[:, None], upper=False)
+    constant = 0.5 * len(y) * math.log(2 * math.pi)
+    return (-0.5 * white.square().sum() - factor.diagonal().log().sum() - constant).to(y.dtype)
 
 
 def posterior(
@@ -231,15 +234,6 @@ def _likelihood(apart: Tensor, y: Tensor, hyper: Hyper) -> tuple[Tensor, Tensor]
     by_lengths = 5 / 3 * (apart.flatten(1) @ (slope * steep).flatten()) / lengths.square()
     value = -0.5 * y @ weights[:, 0] - factor.diagonal().log().sum() - 0.5 * len(y) * math.log(2 * math.pi)
     return value, torch.cat([by_lengths, torch.stack([(slope * kernel).sum(), noise * slope.trace()])])
-
-
-def _log_marginal(
-    where: str, x: Tensor, y: Tensor, lengths: Tensor, signal: Tensor | float, noise: Tensor | float
-) -> Tensor:
-    factor = _factor(where, x, lengths, signal, noise)
-    white = torch.linalg.solve_triangular(factor, y[:, None], upper=False)
-    constant = 0.5 * len(y) * math.log(2 * math.pi)
-    return -0.5 * white.square().sum() - factor.diagonal().log().sum() - constant
 
 
 def _factor(where: str, x: Tensor, lengths: Tensor, signal: Tensor | float, noise: Tensor | float) -> Tensor:

@@ -20,7 +20,7 @@ from labsupport.counters import mix
 from labsupport.search.contract import Record, State, Trial
 from labsupport.search.space import Categorical, Dimension, Float, Integer, Params, Space, to_unit
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "distribution"]
 
 _ENDLESS = 2**30
 _ANY = Space({"any": Float(0, 1)})
@@ -68,9 +68,9 @@ class Sampler(optuna.samplers.BaseSampler):
         if len(study.directions) > 1:
             raise ValueError(f"Sampler: study must have one objective, got {len(study.directions)}")
         if self._space is not None:
-            return {name: _distribution(dim) for name, dim in self._space.dims.items()}
+            return {name: distribution(dim) for name, dim in self._space.dims.items()}
         common = optuna.search_space.intersection_search_space(study.get_trials(deepcopy=False))
-        return {name: distribution for name, distribution in common.items() if _dimension(distribution) is not None}
+        return {name: found for name, found in common.items() if _dimension(found) is not None}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -128,7 +128,8 @@ def _lies_in(space: Space, params: Params) -> bool:
     return True
 
 
-def _distribution(dim: Dimension) -> BaseDistribution:
+def distribution(dim: Dimension) -> BaseDistribution:
+    """A dimension as Optuna stores it."""
     if isinstance(dim, Categorical):
         return CategoricalDistribution(dim.choices)
     return (FloatDistribution if isinstance(dim, Float) else IntDistribution)(dim.low, dim.high, log=dim.log)
