@@ -48,6 +48,7 @@ def log_improvement_slopes(
     z, deviation, _ = _standardized("log_improvement_slopes", mean, variance, best)
     logs = _log_h(z)
     ratio = (torch.special.log_ndtr(z) - logs).exp()  # Φ / (φ + z Φ), the derivative of the logarithm
+    ratio = torch.where(z > -1e3, ratio, -z - 2 / z)  # there the two logarithms cancel
     return deviation.log() + logs, -ratio / deviation, (1 - z * ratio) / (2 * deviation.square())
 
 

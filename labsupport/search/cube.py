@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -61,7 +62,7 @@ def share(dim: Integer, places: Tensor) -> tuple[Tensor, Tensor]:
 
 def seen(at: Tensor, before: Tensor) -> Tensor:
     """Which rows of `at` (n, dims) stand for a setting among the rows of `before` (m, dims): (n,) booleans."""
-    return ((at[:, None] - before).abs() <= SAME).all(dim=2).any(dim=1)
+    return (torch.cdist(at, before, p=math.inf) <= SAME).any(dim=1)
 
 
 def sobol(dims: int, *, seed: int, start: int, count: int) -> Tensor:

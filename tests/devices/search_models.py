@@ -18,6 +18,11 @@ def conditioned(device):
     return gaussian.condition(floats(device, 3, 2), floats(device, 3), gaussian.Hyper(**given(device)))
 
 
+def pulled(device):
+    mean, variance, pull = gaussian.forecast(conditioned(device), floats(device, 4, 2))
+    return mean, variance, pull(mean, variance)
+
+
 def fitted(device):
     return gaussian.fit(torch.eye(2, device=device), floats(device, 2), max_steps=1)
 
@@ -40,9 +45,9 @@ TABLE: dict[str, Entry] = {
             Space({"a": Integer(1, 4, log=True), "b": Float(0, 1)}, {"b": ("a", (1, 2))}), floats(d, 3, 2).double()
         )
     ),
-    "search.gaussian.Conditioned": runs(lambda d: conditioned(d)),
-    "search.gaussian.condition": runs(lambda d: conditioned(d)),
-    "search.gaussian.forecast": runs(lambda d: gaussian.forecast(conditioned(d), floats(d, 4, 2))[:2]),
+    "search.gaussian.Conditioned": runs(conditioned),
+    "search.gaussian.condition": runs(conditioned),
+    "search.gaussian.forecast": runs(pulled),
     "search.gaussian.Hyper": runs(lambda d: gaussian.Hyper(**given(d))),
     "search.gaussian.covariance": runs(
         lambda d: gaussian.covariance(floats(d, 3, 2), floats(d, 4, 2), lengths=floats(d, 2), signal=2.0)

@@ -57,6 +57,33 @@ def test_log_marginal_and_its_gradient_equal_scikit_learns(n, dims, seed):
     np.testing.assert_allclose(gradient.numpy(), gradient_peer[order], rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize(("n", "dims"), [(1, 1), (2, 3), (40, 6)])
+def test_fit_climbs_by_the_likelihood_s_own_gradient_also_with_copies(n, dims):
+    x, y = data(n, max(dims, 2))
+    x, y = x[:, :dims].repeat(2, 1), torch.cat([y if n > 1 else torch.ones(1, dtype=DTYPE)] * 2)
+    logs = torch.randn(dims + 2, generator=seeded(4), dtype=DTYPE).mul(0.5).sub(0.7).requires_grad_()
+    hyper = gaussian.Hyper(logs[:-2].exp(), logs[-2].exp(), logs[-1].exp())
+    value = gaussian.log_marginal(x, y, **hyper._asdict())
+    (gradient,) = torch.autograd.grad(value, logs)
+    apart = (x.mT[:, :, None] - x.mT[:, None, :]).square()
+    found, slope = gaussian._likelihood(apart, y, gaussian.Hyper(*(part.detach() for part in hyper)))
+    assert float(found) == pytest.approx(float(value.detach()), rel=1e-10)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-8, atol=1e-8)
+
+
+def test_a_forecast_is_the_posterior_and_pulls_slopes_as_autograd_does():
+    x, y = data(20, 3)
+    hyper, at = gaussian.Hyper(**kernel()), torch.rand(7, 3, generator=seeded(3), dtype=DTYPE)
+    at[0] = x[4]
+    at.requires_grad_()
+    mean, variance, pull = gaussian.forecast(gaussian.condition(x, y, hyper), at.detach())
+    wanted = gaussian.posterior(x, y, at, **hyper._asdict())
+    assert torch.allclose(mean, wanted[0], rtol=1e-10) and torch.allclose(variance, wanted[1], rtol=1e-8, atol=1e-10)
+    by_mean, by_variance = torch.randn(2, 7, generator=seeded(5), dtype=DTYPE)
+    (gradient,) = torch.autograd.grad((wanted[0] * by_mean + wanted[1] * by_variance).sum(), at)
+    assert torch.allclose(pull(by_mean, by_variance), gradient, rtol=1e-8, atol=1e-8)
+
+
 def test_the_posterior_is_of_the_function_without_the_noise():
     x, y = data()
     at = torch.cat([torch.rand(50, 3, generator=seeded(5), dtype=DTYPE), x[:3]])

@@ -115,7 +115,7 @@ def test_it_finds_a_bowl(strategy):
 
 def test_tpe_beats_random_search_on_a_conditional_space():
     gains = []
-    for seed in range(12):
+    for seed in range(24):
         found = contract.best(searched(tpe, tpe.init(MIXED, num_trials=60, seed=seed), mixed)).value
         draws = seeded(seed)
         gains.append(min(mixed(space.sample(MIXED, generator=draws)) for _ in range(60)) - found)
@@ -156,6 +156,17 @@ def test_the_constant_liar_changes_the_proposal():
     assert torch.pdist(at).min() > 0.01, "trials of one batch lie apart"
     assert [trial.number for trial in batch] == list(range(10, 16))
     assert gaussian_process.ask(state)[0].number == 16
+
+
+def test_a_lie_that_results_have_contradicted_is_not_upheld():
+    """Trials are under way where their neighbours were told to be bad: the search must not be drawn there."""
+    state = gaussian_process.init(Space({"x": Float(0, 1)}), num_trials=40, seed=0)
+    for place in (0.0, 0.1, 0.3, 0.45, 0.6, 0.75, 0.85, 0.9, 0.96):
+        trial, state = contract.add(state, {"x": place})
+        state = contract.tell(state, trial, (place - 0.5) ** 2)
+    for place in (0.65, 0.7):
+        _, state = contract.add(state, {"x": place})
+    assert abs(gaussian_process.ask(state)[0].params["x"] - 0.5) < 0.05
 
 
 def test_a_pending_trial_counts_as_bad_for_tpe():
