@@ -94,17 +94,17 @@ def different_cells(split: data.Split) -> Iterator[Row]:
         yield compare(f"64 different cells by buffers, {backend}", ours(codes, split, backend=backend), loop,
                       peer_name="tight loop", rounds=5)  # fmt: skip
 
-@barred({"50 controllers, 60 trials each": at_least(10)})
+@barred({"50 controllers, 20 trials each": at_least(10)})
 def controllers() -> Iterator[Row]:
     """Decisions and steps, on known rewards; beside it, the same controllers one after another."""
     rewards = torch.rand(750, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    play = partial(controller.replay, cells.SPACE, rewards, num_trials=TRIALS)
+    play = partial(controller.replay, cells.SPACE, rewards, num_trials=20)
 
     def loop() -> None:
         for seed in range(RUNS):
             play(seeds=[seed])
 
-    yield compare("50 controllers, 60 trials each", partial(play, seeds=range(RUNS)), loop, peer_name="a loop",
+    yield compare("50 controllers, 20 trials each", partial(play, seeds=range(RUNS)), loop, peer_name="a loop",
                   rounds=5)  # fmt: skip
 
 

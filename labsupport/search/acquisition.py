@@ -25,7 +25,7 @@ def expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float
     Returns:
         The shape and dtype of mean.
     Raises:
-        ValueError: shapes that differ, or a variance below 0.
+        ValueError: shapes that differ, a mean of integers, or a variance below 0.
     Source: Jones, Schonlau & Welch 1998, doi:10.1023/A:1008306431147, eq. 15.
     """
     z, deviation, gain = _standardized("expected_improvement", mean, variance, best)
@@ -54,6 +54,8 @@ def log_improvement_slopes(
 
 def _standardized(where: str, mean: Tensor, variance: Tensor, best: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
     """z, σ and best − mean in float64; where the variance is 0, σ is 1 so that nothing there is infinite."""
+    if not mean.is_floating_point():  # the answer would be rounded
+        raise ValueError(f"{where}: mean must be a tensor of floats, got {mean.dtype}")
     if mean.shape != variance.shape:
         raise ValueError(f"{where}: variance must have mean's shape {tuple(mean.shape)}, got {tuple(variance.shape)}")
     if not holds(variance >= 0):

@@ -265,3 +265,34 @@ def test_the_logarithm_has_no_seams_and_agrees_where_there_is_no_underflow():
     z = torch.linspace(-30, 9, 79, dtype=DTYPE)
     logs, _, _ = acquisition.log_improvement_slopes(-2 * z, torch.full_like(z, 4.0), best=0.0)
     assert torch.allclose(logs.exp(), expected((-2 * z).tolist(), [4.0] * 79, 0.0), rtol=1e-12)
+
+
+def test_integers_are_refused_where_the_answer_would_be_rounded_to_them():
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0.5, -0.5])
+    hyper = kernel(lengths=(1.0,))
+    with pytest.raises(ValueError, match=r"posterior: at must be a tensor of floats, got torch.int64"):
+        gaussian.posterior(x, y, torch.tensor([[0], [2]]), **hyper)
+    with pytest.raises(ValueError, match=r"log_marginal: y must be a tensor of floats, got torch.int64"):
+        gaussian.log_marginal(x, y.long(), **hyper)
+    with pytest.raises(ValueError, match=r"posterior: x must be a tensor of floats, got ndarray"):
+        gaussian.posterior(x.numpy(), y, x, **hyper)
+    for improvement in (acquisition.expected_improvement, acquisition.log_improvement_slopes):
+        with pytest.raises(ValueError, match=r"improvement\w*: mean must be a tensor of floats, got torch.int64"):
+            improvement(torch.tensor([0, 1]), torch.ones(2), best=0.5)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"signal": torch.ones(2)}, r"signal must be one number, got shape \(2,\)"),
+    ({"noise": torch.ones(2)}, r"noise must be one number, got shape \(2,\)"),
+    ({"noise": None}, "noise must be a tensor or number, got None"),
+    ({"lengths": 1.0}, r"lengths must have shape \(1,\), got \(\)"),
+])  # fmt: skip
+def test_a_kernel_that_would_be_broadcast_is_refused(change, message):
+    with pytest.raises(ValueError, match=f"posterior: {message}"):
+        gaussian.posterior(torch.rand(2, 1), torch.rand(2), torch.rand(2, 1), **{**kernel(lengths=(1.0,)), **change})
+
+
+def test_a_forecast_at_points_of_other_dimensions_is_refused():
+    given = gaussian.condition(torch.rand(3, 1), torch.rand(3), gaussian.Hyper(**kernel(lengths=(1.0,))))
+    with pytest.raises(ValueError, match=r"forecast: at must have shape \(points, 1\), got \(4, 2\)"):
+        gaussian.forecast(given, torch.rand(4, 2))

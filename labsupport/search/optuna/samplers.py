@@ -56,9 +56,16 @@ class Sampler(optuna.samplers.BaseSampler):
         options: Mapping[str, Any] | None = None,
         seed: int,
     ) -> None:
-        endless = {"num_trials": _ENDLESS} if "num_trials" in signature(strategy.init).parameters else {}
+        if not isinstance(strategy, ModuleType) or not hasattr(strategy, "init"):
+            raise ValueError(f"Sampler: strategy must be a module such as search.tpe, got {strategy!r}")
+        wanted = signature(strategy.init)
+        endless = {"num_trials": _ENDLESS} if "num_trials" in wanted.parameters else {}
         self._name, self._space = strategy.__name__, space
         self._options, self._seed = {**endless, **(options or {})}, seed
+        try:
+            wanted.bind(_ANY, **self._options, seed=seed)
+        except TypeError as problem:
+            raise ValueError(f"Sampler: options must suit {self._name}.init{wanted}: {problem}") from None
         first, _ = strategy.ask(self._begun(_ANY if space is None else space))
         if first is not None and first.resource is not None:
             raise ValueError(f"Sampler: strategy must ask for whole trainings (others are pruners), got {self._name}")
