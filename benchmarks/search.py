@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import torch
+
+from benchmarks.search_samplers import proposals, regrets
 from benchmarks.timing import Row, at_least, at_most, barred, clocked, measured, quick, unmeasured
 from labsupport.search import contract, random_search
 from labsupport.search.run import RunPlan, processes, run
@@ -30,6 +33,13 @@ SPACE = Space({"lr": Float(1e-5, 1, log=True), "layers": Integer(1, 3), "norm": 
 
 def rows() -> Iterator[Row]:
     yield from overheads()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield from proposals()
+    finally:
+        torch.set_num_threads(threads)
+    yield from regrets()
 
 
 @barred({

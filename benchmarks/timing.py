@@ -42,7 +42,9 @@ __all__ = [
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
-NO_TOPICS = ("__init__", "__main__", "timing", "jax_population", "peers", "torch_population", "pruning_cuts")
+NO_TOPICS = (
+    "__init__", "__main__", "timing", "jax_population", "peers", "torch_population", "pruning_cuts", "search_samplers",
+)  # fmt: skip
 
 
 class Bar(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -61,7 +62,7 @@ def share(dim: Integer, places: Tensor) -> tuple[Tensor, Tensor]:
 
 def seen(at: Tensor, before: Tensor) -> Tensor:
     """Which rows of `at` (n, dims) stand for a setting among the rows of `before` (m, dims): (n,) booleans."""
-    return ((at[:, None] - before).abs() <= SAME).all(dim=2).any(dim=1)
+    return (torch.cdist(at, before, p=math.inf) <= SAME).any(dim=1)
 
 
 def sobol(dims: int, *, seed: int, start: int, count: int) -> Tensor:
@@ -93,7 +94,8 @@ def design_then(state: State, propose: Callable[[State], Tensor]) -> tuple[Trial
         return None, state
     told = sum(record.value is not None for record in state.records)
     early = len(state.records) < state.options["num_initial"] or told < 2
-    return add(state, design(state) if early else spaces.from_unit(state.space, propose(state)))
+    with torch.device("cpu"):  # whatever torch.set_default_device says
+        return add(state, design(state) if early else spaces.from_unit(state.space, propose(state)))
 
 
 def _snapped(dim: spaces.Dimension, column: Tensor) -> Tensor:

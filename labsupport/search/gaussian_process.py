@@ -83,9 +83,9 @@ def _propose(state: State) -> Tensor:
     score = _Score(state.space, given, best)
 
     candidates = _candidates(state, every[known][y.argsort()], draws)
-    first = candidates[score(candidates).argsort(descending=True)[:STARTS]]
-    candidates = torch.cat([_refined(state.space, score, first), candidates])
     values = score(candidates)
+    refined = _refined(state.space, score, candidates[values.argsort(descending=True)[:STARTS]])
+    candidates, values = torch.cat([refined, candidates]), torch.cat([score(refined), values])
     fresh = ~seen(candidates, every)
     return candidates[values.where(fresh, -torch.inf).argmax() if fresh.any() else values.argmax()]
 
@@ -98,7 +98,8 @@ class _Score(NamedTuple):
     best: Tensor
 
     def __call__(self, at: Tensor) -> Tensor:
-        return self.with_slopes(at)[0]
+        mean, variance, _ = forecast(self.given, _features(self.space, at))
+        return log_improvement_slopes(mean, variance.clamp_min(1e-12), best=self.best)[0]
 
     def with_slopes(self, at: Tensor) -> tuple[Tensor, Tensor]:
         """And its gradient (n, dims), which means something for dimensions that are floats."""

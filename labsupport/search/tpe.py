@@ -2,7 +2,8 @@
 
 The told trials are split at a quantile. Both parts get a density, a mixture with one kernel about each trial and a
 flat one for the space; candidates are drawn from the good density, and the one at which good over bad is largest is
-asked. That ratio orders points as expected improvement does under these densities.
+asked. That ratio orders points as expected improvement does under these densities. In each dimension a kernel is as
+wide as the part's trials spread (ours): wide at first, narrow where the good ones have gathered.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from torch import Tensor
 
 from labsupport.search.contract import State, Trial, check_state, ended, generator, loss, placed, start, tell
 from labsupport.search.cube import SAME, design_then, points, seen, share, snap
-from labsupport.search.space import Categorical, Float, Integer, Space
+from labsupport.search.space import Categorical, Dimension, Float, Integer, Space
 from labsupport.values import check_count, check_number
 
 __all__ = ["ask", "finished", "init", "tell"]
 
 MOST_GOOD = 25
-WIDTH = 0.15  # of a kernel about one trial, in the unit cube; it shrinks as there are more
+WIDTH = 0.4  # of a kernel, in deviations of the centres; it shrinks as there are more
+NARROWEST = 0.07  # in the unit cube
+EVEN = 8  # how many centres the even spread counts for, so that few centres close together are not believed
 
 
 def init(
@@ -91,11 +94,20 @@ def _propose(state: State) -> Tensor:
 def _parzen(space: Space, centres: Tensor) -> _Parzen:
     centres, exists = snap(space, torch.cat([centres, centres.new_full((1, len(space.dims)), 0.5)]))
     exists[-1] = False
-    count = len(centres)
-    width = max(WIDTH * max(count - 1, 1) ** (-1 / (len(space.dims) + 4)), 1 / min(100, count + 1))
-    sizes = [len(dim.choices) if isinstance(dim, Categorical) else 0 for dim in space.dims.values()]
-    widths = [size / (size + count) if size else width for size in sizes]
+    count, told = len(centres), exists.sum(dim=0)
+    mean = centres.where(exists, 0.0).sum(dim=0) / told.clamp_min(1)
+    square = (centres - mean).square().where(exists, 0.0).sum(dim=0)
+    spread = ((square + EVEN / 12) / (told + EVEN)).sqrt()
+    near = (WIDTH * spread * max(count - 1, 1) ** (-1 / (len(space.dims) + 4))).tolist()
+    widths = [_width(dim, width, count) for dim, width in zip(space.dims.values(), near, strict=True)]
     return _Parzen(space, centres, exists, centres.new_tensor(widths))
+
+
+def _width(dim: Dimension, near: float, count: int) -> float:
+    """Of integers at least one's share, or the next one would hardly ever be drawn."""
+    if isinstance(dim, Categorical):
+        return len(dim.choices) / (len(dim.choices) + count)
+    return max(near, 1 / (dim.high - dim.low + 1) if isinstance(dim, Integer) else 0.0, NARROWEST)
 
 
 def _drawn(parzen: _Parzen, count: int, draws: torch.Generator) -> tuple[Tensor, Tensor]:

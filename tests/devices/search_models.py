@@ -14,6 +14,15 @@ def given(device):
     return {"lengths": floats(device, 2), "signal": floats(device), "noise": floats(device)}
 
 
+def conditioned(device):
+    return gaussian.condition(floats(device, 3, 2), floats(device, 3), gaussian.Hyper(**given(device)))
+
+
+def pulled(device):
+    mean, variance, pull = gaussian.forecast(conditioned(device), floats(device, 4, 2))
+    return mean, variance, pull(mean, variance)
+
+
 def fitted(device):
     return gaussian.fit(torch.eye(2, device=device), floats(device, 2), max_steps=1)
 
@@ -22,8 +31,8 @@ TABLE: dict[str, Entry] = {
     "search.acquisition.expected_improvement": runs(
         lambda d: acquisition.expected_improvement(floats(d, 3), floats(d, 3), best=0.5)
     ),
-    "search.acquisition.log_expected_improvement": runs(
-        lambda d: acquisition.log_expected_improvement(floats(d, 3), floats(d, 3), best=floats(d))
+    "search.acquisition.log_improvement_slopes": runs(
+        lambda d: acquisition.log_improvement_slopes(floats(d, 3), floats(d, 3), best=floats(d))
     ),
     "search.cube.design": cannot(PLAIN),
     "search.cube.design_then": cannot(PLAIN),
@@ -36,6 +45,9 @@ TABLE: dict[str, Entry] = {
             Space({"a": Integer(1, 4, log=True), "b": Float(0, 1)}, {"b": ("a", (1, 2))}), floats(d, 3, 2).double()
         )
     ),
+    "search.gaussian.Conditioned": runs(conditioned),
+    "search.gaussian.condition": runs(conditioned),
+    "search.gaussian.forecast": runs(pulled),
     "search.gaussian.Hyper": runs(lambda d: gaussian.Hyper(**given(d))),
     "search.gaussian.covariance": runs(
         lambda d: gaussian.covariance(floats(d, 3, 2), floats(d, 4, 2), lengths=floats(d, 2), signal=2.0)

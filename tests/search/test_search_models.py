@@ -115,7 +115,7 @@ def test_it_finds_a_bowl(strategy):
 
 def test_tpe_beats_random_search_on_a_conditional_space():
     gains = []
-    for seed in range(12):
+    for seed in range(24):
         found = contract.best(searched(tpe, tpe.init(MIXED, num_trials=60, seed=seed), mixed)).value
         draws = seeded(seed)
         gains.append(min(mixed(space.sample(MIXED, generator=draws)) for _ in range(60)) - found)
