@@ -67,10 +67,10 @@ def test_what_is_remembered_is_what_is_learnt():
         trial, state = controller.ask(state)
         before, state = state, controller.tell(state, trial, _value(trial))
     controller.ask(state)
-    changed = controller.tell(before, trial, 10.0)
-    expected = controller.ask(changed)[0]
+    known = controller._learnt(controller.tell(before, trial, 10.0)).params["heads"]
     learning._known.clear()
-    assert controller.ask(changed)[0] == expected
+    torch.testing.assert_close(controller._learnt(controller.tell(before, trial, 10.0)).params["heads"], known)
+    assert not torch.equal(controller._learnt(state).params["heads"], known)
 
 
 def test_trials_that_wait_are_no_lesson():
@@ -173,6 +173,23 @@ def test_log_probabilities_of_chains_sum_to_one():
         pick = lambda asked, _, code=code: torch.tensor([code[name] for name in asked])  # noqa: E731
         total += float(chain_controller._walk(params, 2, pick)[0].exp())
     assert total == pytest.approx(1, abs=1e-10)
+
+
+def test_a_high_score_of_an_anchor_means_that_it_is_read():
+    """States are positive in all entries where the gates are open, and so are then the scores."""
+    state = chain_controller.init(CHAINS, learning=Learning(width=4), seed=0)
+    params = chain_controller._learnt(state).params
+    gates = torch.tensor([10.0, 0.0, 10.0, 10.0], dtype=torch.float64).repeat_interleave(4)
+    unit, seen = torch.eye(4, dtype=torch.float64)[None], []
+    params |= {"bias": gates[None], "w_prev": unit, "w_curr": unit, "v": torch.full_like(params["v"], 3.0)}
+
+    def pick(names, log_p):
+        seen.extend(log_p[:, 1].exp().tolist() if "anchor" in names[0] else [])
+        return torch.zeros(len(names), dtype=torch.int64)
+
+    chain_controller._walk(params, 3, pick)
+    assert len(seen) == 3
+    assert min(seen) > 0.99
 
 
 def test_gradients_of_chains_by_finite_differences():
