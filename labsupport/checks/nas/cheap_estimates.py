@@ -45,6 +45,10 @@ def _pairs(generator: torch.Generator, n: int, shared: float) -> tuple[Tensor, T
             "That is the share of pairs in the same order. Take off the pairs in opposite order."),
         "pairs counted once, halved": (lambda a, b: _agreement(a, b) / 2,
             "You divide by n(n − 1), which counts each pair twice. There are n(n − 1)/2 pairs."),
+        "both orders of a pair": (lambda a, b: 2 * _agreement(a, b),
+            "You count each pair twice, (i, j) and (j, i), and divide by n(n − 1)/2 only."),
+        "over n²": (lambda a, b: _agreement(a, b) * (len(a) - 1) / len(a),
+            "You divide by n², as if an item made a pair with itself. Ordered pairs are n(n − 1)."),
         "neighbours alone": (lambda a, b: float(
                 ((a[1:] - a[:-1]) * (b[1:] - b[:-1])).sign().mean()),
             "You compare neighbours in the list alone. Every two of the n count."),
@@ -107,6 +111,11 @@ def sensitivity(answer: Callable, generator: torch.Generator) -> str | None:
             "You give all cells equally many epochs. A cell of twice the multiply-adds then costs twice as much."),
         "forward alone": (lambda costs, examples, budget: [budget // (cost * examples) for cost in costs],
             "You count the way forward alone. The way back costs twice as much again: three in all."),
+        "the way back alone": (lambda costs, examples, budget: [budget // (2 * cost * examples) for cost in costs],
+            "You count the way back alone. An example is sent forward first: three in all."),
+        "the dearest decides": (
+            lambda costs, examples, budget: [budget // (3 * max(costs) * examples)] * len(costs),
+            "You give each cell the epochs of the dearest. A cheaper one can afford more."),
         "a step for an epoch": (lambda costs, examples, budget: [budget // (3 * cost) for cost in costs],
             "That is how many examples a cell may see. An epoch has `examples` of them."),
         "rounded": (lambda costs, examples, budget: [round(budget / (3 * cost * examples)) for cost in costs],

@@ -119,6 +119,9 @@ def _anchors(generator: torch.Generator) -> list[tuple]:
         "from the right": (lambda previous, current, w_prev, w_curr, v: _coins(
                 previous, current, w_prev.T, w_curr.T, v),
             "Your matrices act from the wrong side: W h is `h @ W.T` for rows h."),
+        "rows from the right": (lambda previous, current, w_prev, w_curr, v: _coins(
+                previous, current, w_prev.T, w_curr, v),
+            "W_prev acts from the wrong side: for rows h of `previous`, W h is `previous @ w_prev.T`."),
         "no tanh": (lambda previous, current, w_prev, w_curr, v: (
                 (previous @ w_prev.T + w_curr @ current) @ v).sigmoid(),
             "The tanh is missing. Without it the present layer adds the same to every score."),

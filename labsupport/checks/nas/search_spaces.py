@@ -152,6 +152,8 @@ def _kernels(generator: torch.Generator) -> list[tuple]:
             "A kernel reaches over d (k − 1) + 1 pixels, of which one is the pixel itself."),
         "half a reach on each side": (lambda kernel, dilation: (dilation * (kernel - 1) // 2,) * 2,
             "When d (k − 1) is odd, one zero is left over: two equal sides lose a pixel of the picture."),
+        "half a kernel, dilated": (lambda kernel, dilation: (dilation * (kernel // 2),) * 2,
+            "That holds for odd sides alone. A kernel of even side has one gap less: d (k − 1) zeros in all."),
         "dilation forgotten": (lambda kernel, dilation: ((kernel - 1) // 2, kernel - 1 - (kernel - 1) // 2),
             "Dilation spreads the kernel: it reaches over d (k − 1) + 1 pixels."),
         "one more before": (lambda kernel, dilation: _padding(kernel, dilation)[::-1],

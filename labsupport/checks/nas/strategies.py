@@ -72,7 +72,7 @@ def _changed(score: float) -> float:
 
 
 def _living(generator: torch.Generator) -> list[tuple]:
-    cases = [([0.9, 0.5, 0.7, 0.6], [1, 3], _changed)]
+    cases = [([0.9, 0.5, 0.7, 0.6], [1, 3], _changed), ([0.8, 0.6, 0.7, 0.9], [0, 2], _changed)]
     for size in (6, 9, 12):
         scores = (0.8 + 0.05 * normal(generator, size)).tolist()
         top, low = scores.index(max(scores)), scores.index(min(scores))
@@ -100,6 +100,9 @@ def _living(generator: torch.Generator) -> list[tuple]:
         "the youngest dies": (
             lambda scores, drawn, child: [*scores[:-1], child(max(scores[place] for place in drawn))],
             "You let the youngest die. The oldest stands first in the list."),
+        "dead before the tournament": (
+            lambda scores, drawn, child: [*scores[1:], child(max(scores[place] for place in drawn if place))],
+            "You let the oldest die before the tournament. It may be drawn and be the parent once more; then it dies."),
         "nobody dies": (lambda scores, drawn, child: [*scores, child(max(scores[place] for place in drawn))],
             "Nobody dies, and so the population grows."),
         "the best of all is the parent": (lambda scores, drawn, child: [*scores[1:], child(max(scores))],
