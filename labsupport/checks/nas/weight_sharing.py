@@ -63,6 +63,7 @@ def _mixtures(generator: torch.Generator) -> list[tuple]:
         (top, names), (low, names), (normal(generator, 3), ["zero", "relu", "identity"]),
         (torch.tensor([1.0, 0.2, 0.9, 2.5, -3.0], dtype=torch.float64), names),
         (torch.tensor([0.1, 0.5, 0.7], dtype=torch.float64), ["tanh", "relu", "zero"]),
+        (torch.tensor([-0.5, -0.2, 0.4], dtype=torch.float64), ["identity", "zero", "tanh"]),
     ]  # fmt: skip
 
 
