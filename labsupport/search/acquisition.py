@@ -9,7 +9,7 @@ from torch import Tensor
 
 from labsupport.values import holds
 
-__all__ = ["expected_improvement", "log_expected_improvement", "log_improvement_slopes"]
+__all__ = ["expected_improvement", "log_improvement_slopes"]
 
 
 def expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float) -> Tensor:
@@ -25,7 +25,7 @@ def expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float
     Returns:
         The shape and dtype of mean.
     Raises:
-        ValueError: shapes that differ, or a variance below 0.
+        ValueError: shapes that differ, a mean of integers, or a variance below 0.
     Source: Jones, Schonlau & Welch 1998, doi:10.1023/A:1008306431147, eq. 15.
     """
     z, deviation, gain = _standardized("expected_improvement", mean, variance, best)
@@ -33,27 +33,17 @@ def expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float
     return torch.where(variance > 0, uncertain, gain.clamp_min(0)).to(mean.dtype)
 
 
-def log_expected_improvement(mean: Tensor, variance: Tensor, *, best: Tensor | float) -> Tensor:
-    """The logarithm of `expected_improvement`, which has a slope also where the improvement itself underflows to 0.
-
-    Args, Raises: as there.
-    Returns:
-        The shape and dtype of mean; −∞ where the variance is 0 and the mean is no better than the best.
-    Source: Ament, Daulton, Eriksson, Balandat & Bakshy 2023, arXiv:2310.20708; the branches are ours.
-    """
-    z, deviation, gain = _standardized("log_expected_improvement", mean, variance, best)
-    certain = torch.where(gain > 0, gain.where(gain > 0, 1.0).log(), -math.inf)
-    return torch.where(variance > 0, deviation.log() + _log_h(z), certain).to(mean.dtype)
-
-
 def log_improvement_slopes(
     mean: Tensor, variance: Tensor, *, best: Tensor | float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """`log_expected_improvement`, and its derivatives in mean and variance, in closed form.
+    """The logarithm of `expected_improvement`, and its derivatives in mean and variance, in closed form.
+
+    It has a slope also where the improvement itself underflows to 0.
 
     Args, Raises: as there; the variance is > 0.
     Returns:
         Three tensors of mean's shape, float64.
+    Source: Ament, Daulton, Eriksson, Balandat & Bakshy 2023, arXiv:2310.20708; the branches are ours.
     """
     z, deviation, _ = _standardized("log_improvement_slopes", mean, variance, best)
     logs = _log_h(z)
@@ -64,6 +54,8 @@ def log_improvement_slopes(
 
 def _standardized(where: str, mean: Tensor, variance: Tensor, best: Tensor | float) -> tuple[Tensor, Tensor, Tensor]:
     """z, σ and best − mean in float64; where the variance is 0, σ is 1 so that nothing there is infinite."""
+    if not mean.is_floating_point():  # the answer would be rounded
+        raise ValueError(f"{where}: mean must be a tensor of floats, got {mean.dtype}")
     if mean.shape != variance.shape:
         raise ValueError(f"{where}: variance must have mean's shape {tuple(mean.shape)}, got {tuple(variance.shape)}")
     if not holds(variance >= 0):

@@ -184,7 +184,10 @@ def as_number(value: Any) -> float:
     Raises:
         ValueError: it is none.
     """
-    one = isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex()
+    one = isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex() and not value.is_meta
     if not one and (not isinstance(value, Real) or isinstance(value, bool)):
         raise ValueError(f"tell: value must be a number, or failed the cause, got {value!r}")
-    return float(value.detach() if one else value)
+    try:
+        return float(value.detach() if one else value)
+    except OverflowError:
+        raise ValueError("tell: value must fit into a float, got an integer of over 308 digits") from None

@@ -94,7 +94,8 @@ def design_then(state: State, propose: Callable[[State], Tensor]) -> tuple[Trial
         return None, state
     told = sum(record.value is not None for record in state.records)
     early = len(state.records) < state.options["num_initial"] or told < 2
-    return add(state, design(state) if early else spaces.from_unit(state.space, propose(state)))
+    with torch.device("cpu"):  # whatever torch.set_default_device says
+        return add(state, design(state) if early else spaces.from_unit(state.space, propose(state)))
 
 
 def _snapped(dim: spaces.Dimension, column: Tensor) -> Tensor:

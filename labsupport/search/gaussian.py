@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -77,7 +78,10 @@ def log_marginal(
     Source: Rasmussen & Williams 2006, eq. 2.30 and algorithm 2.1.
     """
     _check("log_marginal", x, y, x, lengths=lengths, signal=signal, noise=noise)
-    return _log_marginal("log_marginal", x.double(), y.double(), lengths, signal, noise).to(y.dtype)
+    factor = _factor("log_marginal", x, lengths, signal, noise)
+    white = torch.linalg.solve_triangular(factor, y.double()[:, None], upper=False)
+    constant = 0.5 * len(y) * math.log(2 * math.pi)
+    return (-0.5 * white.square().sum() - factor.diagonal().log().sum() - constant).to(y.dtype)
 
 
 def posterior(
@@ -130,7 +134,11 @@ def forecast(given: Conditioned, at: Tensor) -> tuple[Tensor, Tensor, Callable[[
     Returns:
         mean (m,) and variance (m,), >= 0, in float64; and pull(by_mean, by_variance), of two tensors (m,) the gradient
         (m, dims) in `at` of whatever has these derivatives. It is exact and needs no graph.
+    Raises:
+        ValueError: at is no such tensor.
     """
+    if at.ndim != 2 or at.shape[1] != given.x.shape[1]:
+        raise ValueError(f"forecast: at must have shape (points, {given.x.shape[1]}), got {tuple(at.shape)}")
     lengths, signal, _ = given.hyper
     steep, cross = _steepness(_scaled(at, given.x, lengths), signal)
     white = torch.linalg.solve_triangular(given.factor, cross.mT, upper=False)
@@ -233,15 +241,6 @@ def _likelihood(apart: Tensor, y: Tensor, hyper: Hyper) -> tuple[Tensor, Tensor]
     return value, torch.cat([by_lengths, torch.stack([(slope * kernel).sum(), noise * slope.trace()])])
 
 
-def _log_marginal(
-    where: str, x: Tensor, y: Tensor, lengths: Tensor, signal: Tensor | float, noise: Tensor | float
-) -> Tensor:
-    factor = _factor(where, x, lengths, signal, noise)
-    white = torch.linalg.solve_triangular(factor, y[:, None], upper=False)
-    constant = 0.5 * len(y) * math.log(2 * math.pi)
-    return -0.5 * white.square().sum() - factor.diagonal().log().sum() - constant
-
-
 def _factor(where: str, x: Tensor, lengths: Tensor, signal: Tensor | float, noise: Tensor | float) -> Tensor:
     """The lower Cholesky factor of the covariance of measurements at x."""
     return _cholesky(where, _matern(x, x, lengths, signal), noise)
@@ -257,16 +256,24 @@ def _cholesky(where: str, kernel: Tensor, noise: Tensor | float) -> Tensor:
 
 
 def _check(where: str, x: Tensor, y: Tensor | None, at: Tensor, **kernel: Tensor | float) -> None:
+    for name, given in (("x", x), ("y", y), ("at", at)):
+        if given is not None and not (isinstance(given, Tensor) and given.is_floating_point()):  # it would be rounded
+            found = given.dtype if isinstance(given, Tensor) else type(given).__name__
+            raise ValueError(f"{where}: {name} must be a tensor of floats, got {found}")
     if x.ndim != 2 or not is_finite(x):
         raise ValueError(f"{where}: x must be finite of shape (points, dims), got shape {tuple(x.shape)}")
     if at.ndim != 2 or at.shape[1] != x.shape[1] or not is_finite(at):
         raise ValueError(f"{where}: at must be finite of shape (points, {x.shape[1]}), got shape {tuple(at.shape)}")
     if y is not None and (y.shape != x.shape[:1] or not is_finite(y)):
         raise ValueError(f"{where}: y must be finite of shape ({len(x)},), got shape {tuple(y.shape)}")
-    if "lengths" in kernel and kernel["lengths"].shape != x.shape[1:]:
-        raise ValueError(f"{where}: lengths must have shape ({x.shape[1]},), got {tuple(kernel['lengths'].shape)}")
     for name, value in kernel.items():
+        if not isinstance(value, (Tensor, Real)):
+            raise ValueError(f"{where}: {name} must be a tensor or number, got {value!r}")
         value = torch.as_tensor(value)
+        if name == "lengths" and value.shape != x.shape[1:]:
+            raise ValueError(f"{where}: lengths must have shape ({x.shape[1]},), got {tuple(value.shape)}")
+        if name != "lengths" and value.numel() != 1:
+            raise ValueError(f"{where}: {name} must be one number, got shape {tuple(value.shape)}")
         above = value >= 0 if name == "noise" else value > 0
         if not holds(above & torch.isfinite(value)):
             rule = ">= 0" if name == "noise" else "> 0"

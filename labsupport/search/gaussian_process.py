@@ -3,7 +3,9 @@
 The start is a scrambled Sobol design. Then the kernel is fitted to the told values, and expected improvement is
 maximized over the unit cube: over many candidates first, then by L-BFGS from the best of them. What is not known yet
 stands in the process as a lie, so that it is not proposed again: trials asked and not told at the smallest value told
-(the constant liar), failed ones at the mean. Neither moves the fit of the kernel.
+(the constant liar), but no lower than a deviation below the guess there (ours): results that come in meanwhile may have
+made the smallest value incredible, and a process that must believe it bends everywhere. Failed ones stand at the mean.
+No lie moves the fit of the kernel.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from labsupport.search.acquisition import log_expected_improvement, log_improvement_slopes
+from labsupport.search.acquisition import log_improvement_slopes
 from labsupport.search.contract import State, Trial, check_state, ended, generator, placed, start, tell
 from labsupport.search.cube import design_then, points, seen, snap, sobol
 from labsupport.search.gaussian import Conditioned, condition, fit, forecast
@@ -74,9 +76,10 @@ def _propose(state: State) -> Tensor:
     y = _standardized(torch.tensor([r.value for r in records if r.value is not None], dtype=torch.float64))
     x = _features(state.space, every)
     hyper = fit(x[known], y)
-    lies = torch.where(failed[~known], 0.0, y.min())
+    guess, variance, _ = forecast(condition(x[known], y, hyper), x)
+    lies = torch.where(failed, 0.0, (guess - variance.sqrt()).clamp_min(y.min()))[~known]
     given = condition(torch.cat([x[known], x[~known]]), torch.cat([y, lies]), hyper)
-    best = forecast(condition(x[known], y, hyper), x[known])[0].min()
+    best = guess[known].min()
     score = _Score(state.space, given, best)
 
     candidates = _candidates(state, every[known][y.argsort()], draws)
@@ -96,7 +99,7 @@ class _Score(NamedTuple):
 
     def __call__(self, at: Tensor) -> Tensor:
         mean, variance, _ = forecast(self.given, _features(self.space, at))
-        return log_expected_improvement(mean, variance.clamp_min(1e-12), best=self.best)
+        return log_improvement_slopes(mean, variance.clamp_min(1e-12), best=self.best)[0]
 
     def with_slopes(self, at: Tensor) -> tuple[Tensor, Tensor]:
         """And its gradient (n, dims), which means something for dimensions that are floats."""

@@ -91,9 +91,9 @@ def _values(dim: Dimension, num: int) -> list[Any]:
     """Values of one dimension, increasing."""
     if isinstance(dim, Categorical):
         return list(dim.choices)
-    low, high = torch.tensor([dim.low, dim.high], dtype=torch.float64)
+    low, high = torch.tensor([dim.low, dim.high], dtype=torch.float64, device="cpu")
     ends = (low.log(), high.log()) if dim.log else (low, high)
-    places = torch.linspace(0, 1, num, dtype=torch.float64) if num > 1 else torch.tensor([0.5], dtype=torch.float64)
+    places = torch.linspace(0, 1, num, dtype=torch.float64, device="cpu") if num > 1 else low.new_tensor([0.5])
     line = ends[0] + places * (ends[1] - ends[0])
     found = [min(max(value, dim.low), dim.high) for value in (line.exp() if dim.log else line).tolist()]
     if num > 1:
@@ -110,4 +110,4 @@ def _ordered(state: State) -> list[Params]:
 def _shuffled(space: str, points: tuple[tuple[str, int], ...], seed: int) -> list[Params]:
     """Kept, since every `ask` needs it; a function of what it is given."""
     grid = rows(spaces.from_json(space), points=dict(points))
-    return [grid[i] for i in torch.randperm(len(grid), generator=seeded(seed)).tolist()]
+    return [grid[i] for i in torch.randperm(len(grid), generator=seeded(seed), device="cpu").tolist()]

@@ -91,7 +91,8 @@ def moved(problem: Problem, *, by: float, generator: torch.Generator) -> Problem
     """
     by = check_number("moved", "by", by, low=0, high=0.1)
     check_generator("moved", generator)
-    shares = (by * (2 * torch.rand(len(problem.space.dims), generator=generator, dtype=torch.float64) - 1)).tolist()
+    drawn = torch.rand(len(problem.space.dims), generator=generator, dtype=torch.float64, device=generator.device)
+    shares = (by * (2 * drawn - 1)).tolist()
     dims = {name: _moved(dim, share) for (name, dim), share in zip(problem.space.dims.items(), shares, strict=True)}
     return problem._replace(space=Space(dims, problem.space.when))
 

@@ -33,7 +33,13 @@ TABLE |= {
 }  # fmt: skip
 TABLE |= {
     f"search.optuna.{name}": cannot("Optuna stores plain numbers: " + NO_TENSOR)
-    for name in ["pruners.AshaPruner", "pruners.HalvingPruner", "pruners.HyperbandPruner", "samplers.Sampler"]
+    for name in ["pruners.AshaPruner", "pruners.HalvingPruner", "pruners.HyperbandPruner", "samplers.Sampler",
+        "samplers.distribution",
+    ]
+}
+TABLE |= {
+    f"search.problems.{name}": cannot("a problem is a function of plain numbers: " + NO_TENSOR)
+    for name in ["Problem", "branin", "conditional", "hartmann6", "moved"]
 }
 TABLE |= {f"search.problems.{name}": cannot(NO_TENSOR) for name in ["Problem", "branin", "conditional", "hartmann6"]}
 TABLE["search.problems.moved"] = cannot("a generator of any device draws, and numbers come back: " + VALUES)

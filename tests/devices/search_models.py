@@ -31,9 +31,6 @@ TABLE: dict[str, Entry] = {
     "search.acquisition.expected_improvement": runs(
         lambda d: acquisition.expected_improvement(floats(d, 3), floats(d, 3), best=0.5)
     ),
-    "search.acquisition.log_expected_improvement": runs(
-        lambda d: acquisition.log_expected_improvement(floats(d, 3), floats(d, 3), best=floats(d))
-    ),
     "search.acquisition.log_improvement_slopes": runs(
         lambda d: acquisition.log_improvement_slopes(floats(d, 3), floats(d, 3), best=floats(d))
     ),

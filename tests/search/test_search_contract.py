@@ -171,6 +171,13 @@ def test_the_default_dtype_changes_nothing(strategy):
         torch.set_default_dtype(torch.float32)
 
 
+def test_the_default_device_changes_nothing(strategy):
+    before = run(strategy, begun(strategy))
+    grid._shuffled.cache_clear()
+    with torch.device("meta"):  # as after torch.set_default_device("cuda"), where there is one
+        assert run(strategy, begun(strategy)) == before
+
+
 def test_asking_and_telling_leave_the_old_state_as_it_was(strategy):
     module, start = strategy[0], begun(strategy)
     before = contract.to_json(start)

@@ -133,6 +133,20 @@ def test_the_gradient_with_respect_to_points_passes_finite_differences_also_wher
     assert torch.autograd.grad(doubled, again)[0].isfinite().all()
 
 
+def test_a_forecast_is_the_posterior_and_pulls_slopes_as_a_graph_does():
+    draws = torch.Generator().manual_seed(4)
+    x, y, at = (torch.rand(*shape, dtype=DTYPE, generator=draws) for shape in ((5, 2), (5,), (4, 2)))
+    at[0] = x[0]
+    hyper = gaussian.Hyper(*(torch.tensor(value, dtype=DTYPE) for value in ([0.4, 0.9], 1.3, 0.05)))
+    at.requires_grad_()
+    mean, variance, pull = gaussian.forecast(gaussian.condition(x, y, hyper), at.detach())
+    plain = gaussian.posterior(x, y, at, **hyper._asdict())
+    assert torch.allclose(mean, plain[0]) and torch.allclose(variance, plain[1])
+    slopes = torch.rand(2, 4, dtype=DTYPE, generator=draws)
+    by_graph = torch.autograd.grad(plain, at, list(slopes))[0]
+    assert torch.allclose(pull(*slopes), by_graph, atol=1e-10)
+
+
 def test_a_float32_caller_gets_float32_computed_in_float64():
     x, y = data()
     single = gaussian.log_marginal(x.float(), y.float(), **kernel())
@@ -236,29 +250,49 @@ def test_gradients_are_the_closed_form_and_finite_in_the_far_tail():
     acquisition.expected_improvement(mean, variance, best=0.0).sum().backward()
     np.testing.assert_allclose(mean.grad, -stats.norm.cdf(z), rtol=1e-9, atol=1e-300)
     np.testing.assert_allclose(variance.grad, stats.norm.pdf(z) / 2, rtol=1e-9, atol=1e-300)
-    logs = acquisition.log_expected_improvement(mean, variance, best=0.0)
-    slopes = torch.autograd.grad(logs.sum(), (mean, variance))
+    logs, *slopes = acquisition.log_improvement_slopes(mean, variance, best=0.0)
+    for slope, by_graph in zip(slopes, torch.autograd.grad(logs.sum(), (mean, variance)), strict=True):
+        assert torch.allclose(slope[1:], by_graph[1:], rtol=1e-6)  # at -1e8 the logarithms are too large to subtract
     assert all(slope.isfinite().all() for slope in (logs, *slopes))
     assert (slopes[0] < 0).all() and (slopes[1] >= 0).all()
-
-
-def test_slopes_of_the_logarithm_in_closed_form_are_autograd_s():
-    z = torch.tensor([-1e8, -1e4, -101.0, -99.0, -38.0, -7.0, -1.0, 0.0, 3.0], dtype=DTYPE)
-    mean, variance = (-2 * z).requires_grad_(), torch.full_like(z, 4.0, requires_grad=True)
-    logs = acquisition.log_expected_improvement(mean, variance, best=0.0)
-    wanted = torch.autograd.grad(logs.sum(), (mean, variance))
-    found = acquisition.log_improvement_slopes(mean.detach(), variance.detach(), best=0.0)
-    assert torch.equal(found[0], logs.detach())
-    assert torch.allclose(found[1], wanted[0], rtol=1e-6) and torch.allclose(found[2], wanted[1], rtol=1e-6)
 
 
 def test_the_logarithm_has_no_seams_and_agrees_where_there_is_no_underflow():
     for seam in (-1.0, -100.0):
         z = torch.tensor([seam - 1e-9, seam, seam + 1e-9], dtype=DTYPE)
-        left, _, right = acquisition.log_expected_improvement(-z, torch.ones_like(z), best=0.0).tolist()
+        left, _, right = acquisition.log_improvement_slopes(-z, torch.ones_like(z), best=0.0)[0].tolist()
         assert right - left == pytest.approx(2e-9 * max(1.9043, abs(seam)), rel=0.02)
     z = torch.linspace(-30, 9, 79, dtype=DTYPE)
-    logs = acquisition.log_expected_improvement(-2 * z, torch.full_like(z, 4.0), best=0.0)
+    logs, _, _ = acquisition.log_improvement_slopes(-2 * z, torch.full_like(z, 4.0), best=0.0)
     assert torch.allclose(logs.exp(), expected((-2 * z).tolist(), [4.0] * 79, 0.0), rtol=1e-12)
-    certain = acquisition.log_expected_improvement(torch.tensor([0.0, 1.0]), torch.zeros(2), best=0.5)
-    assert certain.tolist() == pytest.approx([math.log(0.5), -math.inf])
+
+
+def test_integers_are_refused_where_the_answer_would_be_rounded_to_them():
+    x, y = torch.tensor([[0.0], [1.0]]), torch.tensor([0.5, -0.5])
+    hyper = kernel(lengths=(1.0,))
+    with pytest.raises(ValueError, match=r"posterior: at must be a tensor of floats, got torch.int64"):
+        gaussian.posterior(x, y, torch.tensor([[0], [2]]), **hyper)
+    with pytest.raises(ValueError, match=r"log_marginal: y must be a tensor of floats, got torch.int64"):
+        gaussian.log_marginal(x, y.long(), **hyper)
+    with pytest.raises(ValueError, match=r"posterior: x must be a tensor of floats, got ndarray"):
+        gaussian.posterior(x.numpy(), y, x, **hyper)
+    for improvement in (acquisition.expected_improvement, acquisition.log_improvement_slopes):
+        with pytest.raises(ValueError, match=r"improvement\w*: mean must be a tensor of floats, got torch.int64"):
+            improvement(torch.tensor([0, 1]), torch.ones(2), best=0.5)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    ({"signal": torch.ones(2)}, r"signal must be one number, got shape \(2,\)"),
+    ({"noise": torch.ones(2)}, r"noise must be one number, got shape \(2,\)"),
+    ({"noise": None}, "noise must be a tensor or number, got None"),
+    ({"lengths": 1.0}, r"lengths must have shape \(1,\), got \(\)"),
+])  # fmt: skip
+def test_a_kernel_that_would_be_broadcast_is_refused(change, message):
+    with pytest.raises(ValueError, match=f"posterior: {message}"):
+        gaussian.posterior(torch.rand(2, 1), torch.rand(2), torch.rand(2, 1), **{**kernel(lengths=(1.0,)), **change})
+
+
+def test_a_forecast_at_points_of_other_dimensions_is_refused():
+    given = gaussian.condition(torch.rand(3, 1), torch.rand(3), gaussian.Hyper(**kernel(lengths=(1.0,))))
+    with pytest.raises(ValueError, match=r"forecast: at must have shape \(points, 1\), got \(4, 2\)"):
+        gaussian.forecast(given, torch.rand(4, 2))

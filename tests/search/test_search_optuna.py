@@ -386,3 +386,14 @@ def test_the_space_given_and_the_space_drawn_from_agree():
     for corner in (0.0, 0.5, 1.0):
         for name, value in from_unit(SPACE, torch.full((4,), corner, dtype=torch.float64)).items():
             assert found[name]._contains(found[name].to_internal_repr(value))
+
+
+@pytest.mark.parametrize(("strategy", "options", "message"), [
+    ("tpe", None, "strategy must be a module such as search.tpe, got 'tpe'"),
+    (grid, None, "options must suit .*grid.init.*missing a required .*'points'"),
+    (halving, None, "options must suit .*halving.init.*missing a required .*'num'"),
+    (tpe, {"wrong": 1}, "options must suit .*tpe.init.*'wrong'"),
+])  # fmt: skip
+def test_what_is_no_strategy_or_lacks_its_options_is_refused(strategy, options, message):
+    with pytest.raises(ValueError, match=f"Sampler: {message}"):
+        Sampler(strategy, options=options, seed=0)

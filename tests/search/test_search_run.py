@@ -148,7 +148,7 @@ def test_a_batch_is_one_call_and_as_many_values():
     state = run(random_search, SPACE, population, num_trials=22, plan=RunPlan(batch=5), **QUIET)
     assert sizes == [5, 5, 5, 5, 2]
     causes = [record.failed for record in state.records]
-    assert causes[5:10] == ["ValueError: objective must return a value for each of 5 trials, got [1.0]"] * 5
+    assert causes[5:10] == ["ValueError: objective must return a list of a value for each of 5 trials, got [1.0]"] * 5
     assert [number for number, cause in enumerate(causes) if cause == "the value was nan"] == [0, 10, 15, 20]
     assert all(record.value == bowl(record.trial) for record in state.records if not record.failed)
     one = run(random_search, SPACE, lambda trials: [bowl(trial) for trial in trials], num_trials=3,

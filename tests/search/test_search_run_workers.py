@@ -193,6 +193,26 @@ def test_what_runs_too_long_on_a_process_leaves_the_worker_to_others():
     assert sum(record.value == bowl(record.trial) for record in state.records) == 7
 
 
+class Slow:
+    """It takes longer to arrive than a call may take."""
+
+    def __call__(self, trial):
+        return bowl(trial)
+
+    def __reduce__(self):
+        return arrive_late, ()
+
+
+def arrive_late():
+    time.sleep(1.5)
+    return bowl
+
+
+def test_the_time_limit_of_a_trial_does_not_count_what_its_worker_imports_first():
+    state = run(random_search, SPACE, Slow(), num_trials=3, executor=processes(1), plan=RunPlan(time_limit=1), **QUIET)
+    assert state == serial(3)
+
+
 def test_rungs_are_filled_on_processes_as_they_are_here():
     plan = RunPlan(options={"max_resource": 9})
     state = run(hyperband, SPACE, bowl, executor=processes(2), plan=plan, **QUIET)

@@ -119,11 +119,11 @@ def _only_none(values: list[float | None], keep: int) -> list[int]:
 
 
 def _with_failures(generator: torch.Generator) -> list[tuple]:
-    """Values of a round, none twice; a failure is None or NaN."""
+    """Values of a round, none twice; a failure is None, NaN or infinite, and an error may be 0."""
     a, b, c, d = (k / 10 + uniform(generator, 0.01, 0.09) for k in (1, 2, 3, 4))
     return [
         ([c, None, a, b], 2), ([math.nan, d, a, None, c, b], 3), ([None, b, math.nan, a], 3), ([d, b, c, a], 2),
-        ([math.inf, c, b], 1),
+        ([math.inf, c, b], 1), ([b, 0.0, None, a], 2),
     ]  # fmt: skip
 
 
@@ -133,6 +133,10 @@ def _with_failures(generator: torch.Generator) -> list[tuple]:
     wrong={
         "failed told as 0": (lambda values, keep: _best(values, keep, 0.0),
             "A trial that failed wins: told as 0 it looks better than every error. Leave it out."),
+        "value or 0": (lambda values, keep: sorted(range(len(values)), key=lambda i: values[i] or 0.0)[:keep],
+            "`None or 0.0` is 0.0, better than every error, and NaN stays NaN. Leave out what failed."),
+        "0 taken for a failure": (lambda values, keep: _best([value or None for value in values], keep),
+            "An error of 0 is the best there is, but it counts as false. Ask whether the value `is not None`."),
         "failed told as the worst": (lambda values, keep: _best(values, keep, math.inf),
             "A trial that failed goes on where too few are left to fill the places. Keep fewer."),
         "only None counts": (_only_none,
@@ -179,15 +183,15 @@ def _rung(generator: torch.Generator) -> list[tuple]:
         "again": (lambda values, promoted, eta: _order(values)[: len(values) // eta],
             "A trial that has gone on would go on again."),
         "the best of the rest": (lambda values, promoted, eta: _remaining(values, promoted)[: len(values) // eta],
-            "You take the best ⌊n / η⌋ of those that are left, so at last all go on. "
+            "You take the best ⌊n / eta⌋ of those that are left, so at last all go on. "
             "Rank all n first, then leave out who has gone."),
         "places that are free": (lambda values, promoted, eta: _remaining(values, promoted)[
                 : max(len(values) // eta - len(promoted), 0)],
             "You count the places that are taken. Who has gone on wrongly takes none: "
-            "who is among the best ⌊n / η⌋ now may go."),
+            "who is among the best ⌊n / eta⌋ now may go."),
         "rounded up": (lambda values, promoted, eta: [
                 i for i in _order(values)[: -(-len(values) // eta)] if i not in promoted],
-            "You round n / η up, and so the first of a rung goes on at once. Round down."),
+            "You round n / eta up, and so the first of a rung goes on at once. Round down."),
         "the largest": (lambda values, promoted, eta: [
                 i for i in _order(values)[::-1][: len(values) // eta] if i not in promoted],
             "You let the largest go on. These are errors: smaller is better."),

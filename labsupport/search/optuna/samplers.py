@@ -20,7 +20,7 @@ from labsupport.counters import mix
 from labsupport.search.contract import Record, State, Trial
 from labsupport.search.space import Categorical, Dimension, Float, Integer, Params, Space, to_unit
 
-__all__ = ["Sampler"]
+__all__ = ["Sampler", "distribution"]
 
 _ENDLESS = 2**30
 _ANY = Space({"any": Float(0, 1)})
@@ -56,9 +56,16 @@ class Sampler(optuna.samplers.BaseSampler):
         options: Mapping[str, Any] | None = None,
         seed: int,
     ) -> None:
-        endless = {"num_trials": _ENDLESS} if "num_trials" in signature(strategy.init).parameters else {}
+        if not isinstance(strategy, ModuleType) or not hasattr(strategy, "init"):
+            raise ValueError(f"Sampler: strategy must be a module such as search.tpe, got {strategy!r}")
+        wanted = signature(strategy.init)
+        endless = {"num_trials": _ENDLESS} if "num_trials" in wanted.parameters else {}
         self._name, self._space = strategy.__name__, space
         self._options, self._seed = {**endless, **(options or {})}, seed
+        try:
+            wanted.bind(_ANY, **self._options, seed=seed)
+        except TypeError as problem:
+            raise ValueError(f"Sampler: options must suit {self._name}.init{wanted}: {problem}") from None
         first, _ = strategy.ask(self._begun(_ANY if space is None else space))
         if first is not None and first.resource is not None:
             raise ValueError(f"Sampler: strategy must ask for whole trainings (others are pruners), got {self._name}")
@@ -68,9 +75,9 @@ class Sampler(optuna.samplers.BaseSampler):
         if len(study.directions) > 1:
             raise ValueError(f"Sampler: study must have one objective, got {len(study.directions)}")
         if self._space is not None:
-            return {name: _distribution(dim) for name, dim in self._space.dims.items()}
+            return {name: distribution(dim) for name, dim in self._space.dims.items()}
         common = optuna.search_space.intersection_search_space(study.get_trials(deepcopy=False))
-        return {name: distribution for name, distribution in common.items() if _dimension(distribution) is not None}
+        return {name: found for name, found in common.items() if _dimension(found) is not None}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
@@ -128,7 +135,8 @@ def _lies_in(space: Space, params: Params) -> bool:
     return True
 
 
-def _distribution(dim: Dimension) -> BaseDistribution:
+def distribution(dim: Dimension) -> BaseDistribution:
+    """A dimension as Optuna stores it."""
     if isinstance(dim, Categorical):
         return CategoricalDistribution(dim.choices)
     return (FloatDistribution if isinstance(dim, Float) else IntDistribution)(dim.low, dim.high, log=dim.log)

@@ -40,7 +40,8 @@ class Line(NamedTuple):
 
 
 _INBOXES: dict[str, SimpleQueue] = {}  # of the lines that end in this process
-_SEND: ContextVar[Callable[[Message], Any] | None] = ContextVar("send", default=None)
+_SEND: ContextVar[tuple[Callable[[Message], Any], set[int]] | None] = ContextVar("send", default=None)
+_LAST = 2**63 - 1  # a database knows no step beyond
 
 
 def report(trial: Trial, step: int, value: float | Tensor) -> None:
@@ -51,10 +52,14 @@ def report(trial: Trial, step: int, value: float | Tensor) -> None:
             replaces the value.
         value: a number, or a tensor of one; NaN is a value too.
     Raises:
-        ValueError: step is no such integer.
+        ValueError: step is no such integer or above 2⁶³ − 1, or the study asked another trial.
     """
-    step = check_count("report", "step", step, at_least=0)
-    if (send := _SEND.get()) is not None:
+    if (step := check_count("report", "step", step, at_least=0)) > _LAST:
+        raise ValueError(f"report: step must be below 2**63, got {step}")
+    if (found := _SEND.get()) is not None:
+        send, numbers = found
+        if trial.number not in numbers:
+            raise ValueError(f"report: trial must be one that the objective was given, got {trial!r}")
         send((trial.number, step, number(value) if isinstance(value, Tensor) else float(value)))
 
 
@@ -92,10 +97,11 @@ def opened(client: Any = None) -> Iterator[tuple[Line, SimpleQueue]]:
 
 
 @contextlib.contextmanager
-def sending(line: Line | None) -> Iterator[None]:
-    """Within this block, `report` sends on this line."""
+def sending(line: Line | None, trials: tuple[Trial, ...]) -> Iterator[None]:
+    """Within this block, `report` sends on this line what concerns these trials."""
     with contextlib.ExitStack() as stack:
-        token = _SEND.set(_sender(line, stack) if line is not None else None)
+        send = _sender(line, stack) if line is not None else None
+        token = _SEND.set(send and (send, {trial.number for trial in trials}))
         try:
             yield
         finally:

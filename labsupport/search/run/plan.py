@@ -23,7 +23,8 @@ class RunPlan:
         in_flight: calls of the objective at a time, >= 1; None: as many as the executor has workers, on a Dask cluster
             as many as it has threads at the moment, so that late workers are used.
         time_limit: seconds that one call may take, > 0; None: no limit. The call is stopped at its next Python
-            instruction; one that sleeps or computes outside Python is left behind, and its worker goes on.
+            instruction; one that sleeps or computes outside Python is left behind, and its worker goes on. No limit
+            reaches one that computes in C and holds the interpreter's lock, such as a runaway regular expression.
         threads: torch's threads in a worker process, >= 1; None leaves them. This process keeps its own.
         devices: one for each call in flight, in turn, such as ("cuda:0", "cuda:1"); an objective asks `device()`. On a
             cluster use `resources` instead.

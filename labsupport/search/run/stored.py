@@ -7,10 +7,12 @@ its number, so a record never stands twice, however often a trial was run.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,11 +21,12 @@ from labsupport.experiments.workers import needed
 from labsupport.search import space as spaces
 from labsupport.search.contract import Record, State, Trial
 from labsupport.search.run.plan import RunPlan
-from labsupport.search.space import Categorical, Float
 
 __all__ = ["Ledger", "opened"]
 
 ABOUT = "adaptive-training"  # the study's attribute that says what is searched and how
+SHARED = "run: storage must be written by one process at a time, another one runs this study too"
+TRIES = 25  # to open a new database
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,11 @@ class Ledger:
     sign: int
 
     def asked(self, trial: Trial) -> None:
-        """Store a trial that is about to be run."""
+        """Store a trial that is about to be run.
+
+        Raises:
+            RuntimeError: another process stores trials of this study.
+        """
         optuna = needed("run", "optuna")
         more = {"resource": trial.resource, "resumes": trial.resumes}
         template = optuna.trial.create_trial(
@@ -45,10 +52,26 @@ class Ledger:
             distributions={name: self.distributions[name] for name in trial.params},
             user_attrs={name: value for name, value in more.items() if value is not None},
         )  # fmt: skip
+        with contextlib.suppress(KeyError):
+            self.storage.get_trial_id_from_study_id_trial_number(self.study, trial.number)
+            raise RuntimeError(f"{SHARED}: number {trial.number} stands there before it is asked")
         self.trials.append(self.storage.create_new_trial(self.study, template_trial=template))
+        if (there := self.storage.get_trial_number_from_id(self.trials[-1])) != trial.number:  # in the same moment
+            self._told(Record(trial, failed="two processes asked it at once"))
+            raise RuntimeError(f"{SHARED}: number {trial.number} stands there as number {there}")
 
     def told(self, record: Record) -> None:
-        """Store what became of a trial."""
+        """Store what became of a trial.
+
+        Raises:
+            RuntimeError: another process stored it.
+        """
+        try:
+            self._told(record)
+        except needed("run", "optuna").exceptions.UpdateFinishedTrialError as error:
+            raise RuntimeError(f"{SHARED}: number {record.trial.number} is finished there") from error
+
+    def _told(self, record: Record) -> None:
         states, trial = needed("run", "optuna").trial.TrialState, self.trials[record.trial.number]
         if record.failed is None:
             self.storage.set_trial_state_values(trial, states.COMPLETE, [self.sign * record.value])
@@ -73,14 +96,16 @@ def opened(storage: Any, state: State, plan: RunPlan) -> Iterator[tuple[Ledger, 
         ValueError: `storage` is none; or the study is there with another space, strategy, option, seed or direction.
     """
     optuna = needed("run", "optuna")
-    ours = isinstance(storage, (str, os.PathLike))
+    ours = isinstance(storage, (str, os.PathLike)) and bool(os.fspath(storage))
     if ours:
         storage = _database(optuna, os.fspath(storage))
     elif not isinstance(storage, optuna.storages.BaseStorage):
         raise ValueError(f"run: storage must be None, a path, a url or a storage of Optuna, got {storage!r}")
     try:
         study = _found_or_begun(optuna, storage, state, plan)
-        distributions = {name: _distribution(optuna, dim) for name, dim in state.space.dims.items()}
+        from labsupport.search.optuna.samplers import distribution  # needs Optuna
+
+        distributions = {name: distribution(dim) for name, dim in state.space.dims.items()}
         ledger = Ledger(storage, study, [], distributions, -1 if plan.direction == "maximize" else 1)
         yield ledger, _read(optuna, ledger, state)
     finally:
@@ -93,18 +118,31 @@ def _database(optuna: Any, url: str) -> Any:
     """A database by its path or url. SQLite appends to a log and does not wait for the disk at each trial.
 
     A killed process loses nothing then, and a power cut the last trials, which are run again.
+
+    Raises:
+        ValueError: no database can be opened or made there, or it cannot be written.
     """
-    url = url if "://" in url else f"sqlite:///{url}"
-    path = importlib.import_module("sqlalchemy").make_url(url).database if url.startswith("sqlite") else None
-    if not path:
-        return optuna.storages.RDBStorage(url)
+    sql = importlib.import_module("sqlalchemy")
+    if "://" not in url:  # a path may hold what means something else in a url
+        url = sql.URL.create("sqlite", database=url).render_as_string(hide_password=False)
+    database = sql.make_url(url).database if url.startswith("sqlite") else None
+    kwargs = {"creator": functools.partial(_connected, database)} if database else None
+    for _ in range(TRIES):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=kwargs)
+        except sql.exc.DatabaseError as error:
+            problem = error
+            if not isinstance(error, sql.exc.IntegrityError) and "already exists" not in str(error):
+                break
+            time.sleep(0.2)  # another process is making the same tables
+    shown = sql.make_url(url).render_as_string()  # without a password
+    raise ValueError(f"run: storage must be a database that can be written, got {shown} ({problem.orig})") from problem
 
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=60)
-        connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
-        return connection
 
-    return optuna.storages.RDBStorage(url, engine_kwargs={"creator": connect})
+def _connected(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=60)
+    connection.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")
+    return connection
 
 
 def _found_or_begun(optuna: Any, storage: Any, state: State, plan: RunPlan) -> int:
@@ -143,6 +181,13 @@ def _read(optuna: Any, ledger: Ledger, state: State) -> State:
     records = []
     for found in ledger.storage.get_all_trials(ledger.study, deepcopy=False):
         params = {name: found.params[name] for name in state.space.dims if name in found.params}
+        try:
+            spaces.to_unit(state.space, params)
+        except ValueError as problem:
+            raise ValueError(
+                f"run: storage must hold a study to which only run adds trials, got number {found.number} of another "
+                f"program ({problem})"
+            ) from problem
         trial = Trial(found.number, params, found.user_attrs.get("resource"), found.user_attrs.get("resumes"))
         ledger.trials.append(found._trial_id)
         if found.state == optuna.trial.TrialState.COMPLETE:
@@ -152,14 +197,6 @@ def _read(optuna: Any, ledger: Ledger, state: State) -> State:
         else:
             records.append(Record(trial))
     return replace(state, records=tuple(records))
-
-
-def _distribution(optuna: Any, dim: spaces.Dimension) -> Any:
-    kinds = optuna.distributions
-    if isinstance(dim, Categorical):
-        return kinds.CategoricalDistribution(dim.choices)
-    kind = kinds.FloatDistribution if isinstance(dim, Float) else kinds.IntDistribution
-    return kind(dim.low, dim.high, log=dim.log)
 
 
 @contextlib.contextmanager

@@ -50,7 +50,8 @@ def run(
     Raises:
         ValueError: something does not fit together, before the work.
         ModuleNotFoundError: storage, processes or cluster need a package of the extra `cluster`.
-        RuntimeError: an executor that cannot be made anew broke; what is finished is in the storage.
+        RuntimeError: an executor that cannot be made anew broke, or another process runs the same study; what is
+            finished is in the storage.
     """
     start = _start(strategy, space, objective, num_trials, plan)
     if executor is not None and not isinstance(executor, Executor) and not callable(executor):

@@ -13,7 +13,7 @@ import math
 import multiprocessing
 import pickle
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import torch
@@ -23,6 +23,8 @@ from labsupport.search.contract import Trial, as_number
 from labsupport.search.run.channel import Line, here, sending
 
 __all__ = ["Outcome", "Task", "device", "perform"]
+
+LONGEST = 300  # characters of a value that was none, in the cause of a failure
 
 
 class Outcome(NamedTuple):
@@ -70,24 +72,30 @@ def perform(task: Task) -> list[Outcome]:
     if task.home != here():
         _settle_in(task.threads)
     try:
-        with sending(task.line):
-            values = _within(task.time_limit, functools.partial(_called, task))
+        objective = _loaded(task.objective) if isinstance(task.objective, bytes) else task.objective  # takes imports
+        with sending(task.line, task.trials):
+            values = _within(task.time_limit, functools.partial(_called, task, objective))
+        return [_judged(value) for value in values]
     except _OverTime:
         return [Outcome(failed=f"it ran past its time limit of {task.time_limit:g} s")] * len(task.trials)
-    except (Exception, SystemExit) as error:
-        return [Outcome(failed=f"{type(error).__name__}: {error}")] * len(task.trials)
-    return [_judged(value) for value in values]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a framework's own way to stop is a failure here, too
+        return [Outcome(failed=_told(error))] * len(task.trials)
 
 
-def _called(task: Task) -> Sequence[Any]:
-    objective = _loaded(task.objective) if isinstance(task.objective, bytes) else task.objective
+def _called(task: Task, objective: Callable) -> Sequence[Any]:
+    trials = [trial._replace(params=dict(trial.params)) for trial in task.trials]  # it may change what it gets
     with _placed(task.device):
         if not task.together:
-            return [objective(task.trials[0])]
-        values = objective(list(task.trials))
+            return [objective(trials[0])]
+        values = objective(trials)
     values = values.tolist() if isinstance(values, torch.Tensor) else values
-    if not hasattr(values, "__len__") or len(values) != len(task.trials):
-        raise ValueError(f"objective must return a value for each of {len(task.trials)} trials, got {values!r}")
+    ordered = hasattr(values, "__len__") and not isinstance(values, (Mapping, Set))
+    if not ordered or len(values) != len(task.trials):
+        raise ValueError(
+            f"objective must return a list of a value for each of {len(task.trials)} trials, got {_short(values)}"
+        )
     return values
 
 
@@ -95,8 +103,22 @@ def _judged(value: Any) -> Outcome:
     try:
         number = as_number(value)
     except ValueError:
-        return Outcome(failed=f"the value was no number but {value!r}")
+        return Outcome(failed=f"the value was no number but {_short(value)}")
     return Outcome(number) if math.isfinite(number) else Outcome(failed=f"the value was {number}")
+
+
+def _told(error: BaseException) -> str:
+    """A cause, also of an error that cannot say what it is."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return type(error).__name__
+
+
+def _short(value: Any) -> str:
+    """What a value looks like, on no more than a few lines."""
+    found = repr(value)
+    return found if len(found) <= LONGEST else f"{found[:LONGEST]}…"
 
 
 @contextlib.contextmanager
