@@ -133,7 +133,7 @@ def live(code: Params) -> list[int]:
 
 
 def num_params(code: Params, *, inputs: int, width: int, classes: int) -> int:
-    """Weights and biases that the output depends on; a cell that is always 0 has the classifier's bias alone."""
+    """Weights and biases on the way from input to output; a cell that does not see the input has the classifier's bias."""
     weighted, any_live = _weighted(code)
     return any_live * (width * (inputs + 1) + width * classes) + weighted * width * (width + 1) + classes
 
