@@ -94,7 +94,7 @@ def synflow(call: Call, params: Values, x: Tensor, y: Tensor | None = None) -> T
     Source: Tanaka, Kunin, Yamins & Ganguli 2020, arXiv:2006.05467, summed as in Abdelfattah et al. 2021, section 3.
     """
     size = {name: value.abs() for name, value in params.items()}
-    slopes = grad(lambda given: call(given, torch.ones_like(x[:1])).sum())(size)
+    slopes = grad(lambda given: call(given, x.new_ones(1, *x.shape[1:])).sum())(size)
     return sum((size[name] * slope).sum() for name, slope in slopes.items() if slope.ndim > 1)
 
 

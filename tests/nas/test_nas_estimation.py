@@ -115,6 +115,11 @@ def _jacobian(net, x, y):
 _LOOP = {"gradient_norm": _norm, "snip": _snip, "synflow": _synflow, "jacobian_covariance": _jacobian}
 
 
+def test_synflow_needs_a_shape_and_no_data():
+    (x, y), crew = _batch(), _crew(CODES[:2])
+    assert torch.equal(*(estimation.scores(estimation.synflow, crew, x[:n], y[:n]) for n in (0, 12)))
+
+
 def test_scores_of_a_linear_network():
     """Two layers without a nonlinearity, outputs V U x."""
     u = torch.randn(5, 7, dtype=torch.float64, generator=seeded(3))
