@@ -21,14 +21,18 @@ OUTSIDE = {
     "numpy": "https://numpy.org/doc/stable/reference/generated/{target}.html",
     "matplotlib.figure": "https://matplotlib.org/stable/api/figure_api.html",
     "matplotlib.axes": "https://matplotlib.org/stable/api/axes_api.html",
+    "optuna": "https://optuna.readthedocs.io/en/stable/reference/index.html",
 }
+# What signatures name without its module.
+BARE = {"Device": "torch.device", "Executor": "concurrent.futures.Executor", "Module": "torch.nn.Module",
+        "ModuleType": "types.ModuleType"}  # fmt: skip
 
 
 def link_outside(app, env, node, content):
     """Resolve a reference to a type of torch, NumPy, Matplotlib or Python; any other unknown name stays an error."""
     if node.get("refdomain") != "py":
         return None
-    target = node["reftarget"]
+    target = BARE.get(node["reftarget"], node["reftarget"])
     module, dot, _ = target.rpartition(".")
     if not dot and hasattr(builtins, target):
         kind = "constants" if target in ("None", "True", "False") else "stdtypes"

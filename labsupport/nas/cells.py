@@ -105,7 +105,7 @@ def buffers(code: Params) -> dict[str, Tensor]:
 
 
 def with_cells(state: population.State, chosen: Sequence[Params]) -> population.State:
-    """A population of `CellNet`s in which each member is the cell of its code.
+    """A population of `CellNet` in which each member is the cell of its code.
 
     Raises:
         ValueError: there are not as many codes as members, or one is of another space.
@@ -133,7 +133,7 @@ def live(code: Params) -> list[int]:
 
 
 def num_params(code: Params, *, inputs: int, width: int, classes: int) -> int:
-    """Weights and biases that the output depends on; a cell that is always 0 has the classifier's bias alone."""
+    """Weights and biases on the way from input to output; where there is no way, the classifier's bias."""
     weighted, any_live = _weighted(code)
     return any_live * (width * (inputs + 1) + width * classes) + weighted * width * (width + 1) + classes
 

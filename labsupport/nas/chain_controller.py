@@ -30,6 +30,7 @@ __all__ = ["ask", "finished", "init", "layers_at", "tell"]
 
 _NAME = "chain_controller"
 _PARTS = ("kernel", "filters", "stride")
+_RARE = 1e-12
 _SIZES = (len(chains.KERNELS), len(chains.FILTERS), len(chains.STRIDES))
 Values = dict[str, Tensor]
 Pick = Callable[[list[str], Tensor], Tensor]
@@ -146,7 +147,7 @@ def _walk(params: Values, layers: int, pick: Pick) -> tuple[Tensor, Tensor]:
         h, c = lstm_cell(x, h, c, params["weight"], params["bias"])
         if anchors:
             own = (torch.stack(anchors), h[0, 0], params["w_prev"][0], params["w_curr"][0], params["v"][0, 0])
-            reads = anchor_probabilities(*own)
+            reads = anchor_probabilities(*own).clamp(_RARE, 1 - _RARE)  # log 0 would make every weight NaN
             decided([f"{layer}.anchor{j}" for j in range(layer)], torch.stack([1 - reads, reads], 1).log())
         anchors.append(h[0, 0])
         x = start

@@ -51,7 +51,7 @@ class Layer:
 
     def __post_init__(self) -> None:
         for name in ("kernel", "filters", "stride"):
-            check_count("Layer", name, getattr(self, name))
+            object.__setattr__(self, name, check_count("Layer", name, getattr(self, name)))
         if self.kernel % 2 == 0:
             raise ValueError(f"Layer: kernel must be odd, got {self.kernel}")
         if not isinstance(self.anchors, (tuple, list)) or not all(isinstance(each, bool) for each in self.anchors):
@@ -136,8 +136,10 @@ def sizes(chain: Chain, image_size: Sequence[int]) -> list[tuple[int, int]]:
     """Height and width of each layer's output.
 
     Raises:
-        ValueError: a stride above 1 meets a picture of one pixel: the image is too small for the chain.
+        ValueError: `image_size` is no pair, or a stride above 1 meets a picture of one pixel: the image is too small.
     """
+    if not isinstance(image_size, Sequence) or len(image_size) != 2:
+        raise ValueError(f"sizes: image_size must be (height, width), got {image_size!r}")
     image = tuple(check_count("sizes", "image_size", side) for side in image_size)
     found: list[tuple[int, int]] = []
     for place, layer in enumerate(chain.layers):
@@ -160,6 +162,8 @@ def build(chain: Chain, image_shape: Sequence[int], num_classes: int, *, generat
     """
     if not isinstance(chain, Chain):
         raise ValueError(f"build: chain must be a Chain, got {chain!r}")
+    if not isinstance(image_shape, Sequence) or len(image_shape) != 3:
+        raise ValueError(f"build: image_shape must be (channels, height, width), got {image_shape!r}")
     channels, *size = (check_count("build", "image_shape", side) for side in image_shape)
     classes = check_count("build", "num_classes", num_classes)
     check_generator("build", generator)

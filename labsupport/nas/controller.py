@@ -135,9 +135,13 @@ def anchor_probabilities(previous: Tensor, current: Tensor, w_prev: Tensor, w_cu
     Returns:
         (j,) probabilities; they need not sum to 1: each skip is a coin of its own.
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: no tensors, or shapes that do not fit.
     Source: Zoph & Le 2017, arXiv:1611.01578, section 3.3.
     """
+    for value in (previous, current, w_prev, w_curr, v):
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            raise ValueError(f"anchor_probabilities: all must be tensors of floating point, got {kind}")
     fits = previous.ndim == 2 and current.ndim == v.ndim == 1 and previous.shape[1:] == current.shape
     if not fits or not w_prev.shape == w_curr.shape == (len(v), len(current)):
         shapes = ", ".join(str(tuple(value.shape)) for value in (previous, current, w_prev, w_curr, v))

@@ -46,10 +46,10 @@ def kendall(a: Any, b: Any) -> float:
     Returns:
         τ_b; NaN where one of them is constant or holds NaN, or n < 2.
     Raises:
-        ValueError: another shape, complex numbers, or unequal lengths.
+        ValueError: no numbers, another shape, complex numbers, or unequal lengths.
     Source: Kendall 1945, doi:10.1093/biomet/33.3.239.
     """
-    a, b = torch.as_tensor(a), torch.as_tensor(b)
+    a, b = _tensor("a", a), _tensor("b", b)
     if a.ndim != 1 or a.shape != b.shape or a.is_complex() or b.is_complex():
         raise ValueError(f"kendall: a and b must be real of one shape (n,), got {tuple(a.shape)} and {tuple(b.shape)}")
     if not holds(~(a.isnan() | b.isnan())):
@@ -94,7 +94,7 @@ def synflow(call: Call, params: Values, x: Tensor, y: Tensor | None = None) -> T
     Source: Tanaka, Kunin, Yamins & Ganguli 2020, arXiv:2006.05467, summed as in Abdelfattah et al. 2021, section 3.
     """
     size = {name: value.abs() for name, value in params.items()}
-    slopes = grad(lambda given: call(given, torch.ones_like(x[:1])).sum())(size)
+    slopes = grad(lambda given: call(given, x.new_ones(1, *x.shape[1:])).sum())(size)
     return sum((size[name] * slope).sum() for name, slope in slopes.items() if slope.ndim > 1)
 
 
@@ -176,7 +176,7 @@ def forecast(x: Tensor, y: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
 def inherit(children: State, parents: State, *, codes: Sequence[Params], parent_codes: Sequence[Params]) -> State:
     """Children that begin with their parents' weights where both compute the same; the rest is the children's own.
 
-    Members are `cells.CellNet`s, the i-th child of the i-th parent. Shared are the stem, the classifier, and each node
+    Members are of `cells.CellNet`, the i-th child of the i-th parent. Shared are the stem, the classifier, and each node
     that reads the same state and applies the same operation.
 
     Args:
@@ -204,10 +204,20 @@ def inherit(children: State, parents: State, *, codes: Sequence[Params], parent_
     return replace(new, params={name: taken(name, own) for name, own in new.params.items()})
 
 
+def _tensor(name: str, values: Any) -> Tensor:
+    """A tensor or array as it is; of a list, where torch takes float32, Python's floats in full."""
+    try:
+        found = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as problem:
+        raise ValueError(f"kendall: {name} must hold real numbers, got {values!r}: {problem}") from problem
+    listed = not hasattr(values, "dtype") and found.is_floating_point()
+    return torch.as_tensor(values, dtype=torch.float64) if listed else found
+
+
 def _order(values: Tensor) -> Tensor:
     """The sign of each difference, (n, n), without taking one: infinities compare too."""
     column = values[:, None]
-    return (column > values).to(torch.int64) - (column < values).to(torch.int64)
+    return (column > values).to(torch.int8) - (column < values).to(torch.int8)
 
 
 def _slopes(where: str, call: Call, params: Values, x: Tensor, y: Tensor) -> dict[str, Tensor]:

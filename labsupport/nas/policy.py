@@ -156,8 +156,13 @@ def gradients(policy: Policy, params: Params, choices: Tensor, advantages: Tenso
     Args:
         choices: (runs, samples, decisions).
         advantages: (runs, samples), rewards less a baseline.
+    Raises:
+        ValueError: shapes that do not fit.
     Source: Williams 1992, doi:10.1007/BF00992696; Zoph & Le 2017, section 3.2.
     """
+    if advantages.shape != choices.shape[:2]:
+        wanted, found = tuple(choices.shape[:2]), tuple(advantages.shape)
+        raise ValueError(f"gradients: advantages must have shape {wanted}, one for each code, got {found}")
     leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
     with torch.enable_grad():
         found = score(policy, leaves, choices)
@@ -190,7 +195,12 @@ def taught(policy: Policy, learner: Learner, slope: Callable[[Tensor], Params], 
 
     Args:
         rewards: (runs,), larger is better.
+    Raises:
+        ValueError: another number of rewards than runs.
     """
+    if rewards.shape != learner.baseline.shape:
+        wanted, found = tuple(learner.baseline.shape), tuple(rewards.shape)
+        raise ValueError(f"taught: rewards must have shape {wanted}, one for each run, got {found}")
     learns = rewards.isfinite() & learner.baseline.isfinite()
     grads = slope(torch.where(learns, rewards - learner.baseline, 0.0))
     moved = update(_ADAM, grads, learner.slots, learner.params, {**_ADAM.defaults, "lr": policy.lr})

@@ -126,8 +126,10 @@ def check_whole(where: str, weights: Values, seeds: Sequence[int], epoch: int) -
 
 
 def batches(parts: Partitions, part: str, seeds: Sequence[int], epoch: int, size: int) -> list[tuple[Tensor, Tensor]]:
-    """The full batches of an epoch of each seed's rows, in its own order: x and y (seeds, size, …)."""
+    """The full batches of an epoch of each seed's rows, in its own order: x and y (seeds, size, …); one or more."""
     rows = getattr(parts, part)
+    if len(rows) < size:
+        raise ValueError(f"batches: parts.{part} must hold a batch of {size}, got {len(rows)} rows")
     index = rows.index[rows.places("enas", seeds)]
     order = counters.orders(seeds, epoch if part == "train" else -1 - epoch, len(rows)).to(index.device)
     whole = index.gather(1, order).split(size, 1)[: len(rows) // size]

@@ -55,8 +55,8 @@ class Block:
             if not isinstance(pair, (tuple, list)) or len(pair) != 2:
                 raise ValueError(f"Block: {name} must be two, got {pair!r}")
             object.__setattr__(self, name, tuple(pair))
-        for state in self.inputs:
-            check_count("Block", "inputs", state, at_least=0)
+        states = tuple(check_count("Block", "inputs", state, at_least=0) for state in self.inputs)
+        object.__setattr__(self, "inputs", states)  # NumPy's integers are none to JSON
         for operation in self.operations:
             check_choice("Block", "operations", operation, OPERATIONS)
         check_choice("Block", "join", self.join, JOINS)

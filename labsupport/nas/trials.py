@@ -70,10 +70,13 @@ class Task:
 def train(net: Stack, task: Task, *, generator: torch.Generator) -> Stack:
     """Train a network in place, on batches drawn without replacement, and leave it in evaluation mode.
 
+    It takes the dtype and device of the images.
+
     Raises:
         FloatingPointError: a loss that is not finite.
     """
     x, y = task.split.train
+    net.to(x)
     optimizer = torch.optim.SGD(net.parameters(), task.lr, momentum=0.9)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, task.num_steps)
     order = torch.empty(0, dtype=torch.int64)

@@ -25,7 +25,6 @@ from labsupport.values import check_count
 
 __all__ = ["ask", "finished", "init", "tell"]
 
-WORST = 10  # a value is taken to be no further above the median than this times the way from the least to it
 STARTS = 4  # how many candidates L-BFGS starts from
 
 
@@ -125,13 +124,14 @@ def _num_features(dim: Dimension) -> int:
 
 
 def _standardized(y: Tensor) -> Tensor:
-    """Of mean 0 and variance 1, after the worst were brought near (ours); all 0 where all are equal.
+    """Of mean 0 and variance 1, none further above the median than the least is below it (ours); all 0 where
+    all are equal.
 
     One diverged training would make all the others look alike.
     """
     y = y / y.abs().max().clamp_min(1e-300)
     reach = y.median() - y.min()
-    y = y.clamp_max(y.median() + WORST * reach) if reach > 0 else y
+    y = y.clamp_max(y.median() + reach) if reach > 0 else y
     deviation = y.std(correction=0)
     return (y - y.mean()) / torch.where(deviation > 1e-12, deviation, 1.0)
 

@@ -48,6 +48,13 @@ def test_anchors_refuse_shapes(at):
         controller.anchor_probabilities(*given)
 
 
+@pytest.mark.parametrize("wrong", [[0.0, 0.0, 0.0], np.zeros(3), torch.zeros(3, dtype=torch.int64)])
+def test_anchors_refuse_what_is_no_tensor_of_floating_point(wrong):
+    given = [torch.zeros(shape) for shape in ((4, 3), (5, 3), (5, 3), (5,))]
+    with pytest.raises(ValueError, match="anchor_probabilities: all must be tensors of floating point, got "):
+        controller.anchor_probabilities(given[0], wrong, *given[1:])
+
+
 def test_a_study_is_a_function_of_what_was_asked_and_told():
     """Remembered or learnt again from the beginning, as it is or through JSON, the trials are the same."""
     begin = controller.init(cells.SPACE, num_trials=12, learning=Learning(lr=0.1), seed=3)
@@ -159,6 +166,15 @@ def test_chains_are_a_function_of_what_was_told():
     assert _played(chain_controller, begin, _odd, forget=True)[0] == first
     cut = contract.from_json(contract.to_json(replace(state, records=state.records[:6])))
     assert _played(chain_controller, cut, _odd)[0] == first[6:]
+
+
+def test_a_certain_anchor_leaves_the_weights_finite():
+    state = chain_controller.init(CHAINS, num_trials=25, first_layers=3, learning=Learning(lr=1.0), seed=1)
+    read = lambda trial: sum(value for name, value in trial.params.items() if "anchor" in name) / 3  # noqa: E731
+    _, state = _played(chain_controller, state, lambda trial: -read(trial))
+    params = chain_controller._learnt(state).params
+    assert all(value.isfinite().all() for value in params.values())
+    assert params["v"].abs().sum() > 40  # beyond that the sigmoid is 1
 
 
 def test_log_probabilities_of_chains_sum_to_one():

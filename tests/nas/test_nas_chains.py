@@ -106,6 +106,9 @@ REFUSED = [
     (lambda: chains.search_space(0), "search_space: max_layers must be an integer >= 1, got 0"),
     (lambda: chains.sizes(Chain((Layer(3, 8, 2, ()), Layer(3, 8, 2, (True,)))), (2, 9)), r"must leave layers\[1\] of"),
     (lambda: chains.build(3, (1, 9, 9), 2, generator=seeded(0)), "build: chain must be a Chain, got 3"),
+    (lambda: chains.build(FORK, (9, 9), 2, generator=seeded(0)), r"build: image_shape must be \(channels, h"),
+    (lambda: chains.build(FORK, (1, 9, 9, 9), 2, generator=seeded(0)), "build: image_shape must be"),
+    (lambda: chains.sizes(FORK, (1, 9, 9)), r"sizes: image_size must be \(height, width\), got \(1, 9, 9\)"),
     (lambda: chains.joined([]), "joined: pictures must be one or more"),
     (lambda: chains.joined([torch.zeros(2, 3)]), "joined: pictures must be one or more"),
 ]  # fmt: skip

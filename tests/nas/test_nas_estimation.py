@@ -41,6 +41,8 @@ def test_kendall_is_scipys(count, levels, seed):
 def test_kendall_orders_infinities_and_lists():
     a, b = [math.inf, -math.inf, 0.0, math.inf], [3, 1, 1, 2]
     assert estimation.kendall(a, b) == pytest.approx(stats.kendalltau(a, b).statistic, abs=1e-12)
+    near = [1.0, 1.0 + 1e-9, 2.0]  # one number in float32
+    assert estimation.kendall(near, [1, 2, 3]) == estimation.kendall(np.array(near), range(3)) == 1
     assert estimation.kendall(torch.arange(9), torch.arange(9.0) ** 3) == pytest.approx(1)
     assert estimation.kendall(np.arange(9), -np.arange(9)) == pytest.approx(-1)
 
@@ -56,6 +58,11 @@ def test_an_order_that_is_none_has_no_kendall(a, b):
 def test_kendall_refuses_shapes(a, b):
     with pytest.raises(ValueError, match=r"kendall: a and b must be real of one shape \(n,\)"):
         estimation.kendall(a, b)
+
+
+def test_kendall_refuses_what_is_no_number():
+    with pytest.raises(ValueError, match=r"kendall: b must hold real numbers, got \['x', 'y'\]"):
+        estimation.kendall([1, 2], ["x", "y"])
 
 
 @pytest.mark.parametrize("name", ["gradient_norm", "snip", "synflow", "jacobian_covariance"])
@@ -106,6 +113,11 @@ def _jacobian(net, x, y):
 
 
 _LOOP = {"gradient_norm": _norm, "snip": _snip, "synflow": _synflow, "jacobian_covariance": _jacobian}
+
+
+def test_synflow_needs_a_shape_and_no_data():
+    (x, y), crew = _batch(), _crew(CODES[:2])
+    assert torch.equal(*(estimation.scores(estimation.synflow, crew, x[:n], y[:n]) for n in (0, 12)))
 
 
 def test_scores_of_a_linear_network():

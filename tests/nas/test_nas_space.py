@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -58,6 +59,12 @@ def test_a_code_survives_every_form(code):
     child = space.mutate(code, generator=seeded(1))
     old, new = space.encode(code), space.encode(child)
     assert sum(old[name] != new[name] for name in old) == 1
+
+
+def test_numpys_integers_are_integers():
+    block = space.Block(tuple(np.arange(2)), ("identity", "3x3 max"), "add")
+    code = space.Architecture(space.Cell((block,)), space.Cell((block,)))
+    assert space.from_json(space.to_json(code)) == code
 
 
 def test_count_is_the_number_of_codes():

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ def test_a_candidates_training_is_a_function_of_its_number():
     assert not torch.equal(first.classifier.weight, other.classifier.weight)
     assert TASK(TRIAL) == trials.error(first, *TASK.split.valid)
     assert not first.training
+
+
+def test_a_network_has_the_images_dtype():
+    double = data.Split(*((x.double(), y) for x, y in (TASK.split.train, TASK.split.valid, TASK.split.test)))
+    assert replace(TASK, split=double).trained(TRIAL).classifier.weight.dtype == torch.float64
 
 
 def test_training_lowers_the_error():

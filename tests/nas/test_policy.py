@@ -201,3 +201,12 @@ def test_shapes_are_refused():
         policy.decide(SMALL, params, torch.rand(2, 1, 3))
     with pytest.raises(ValueError, match="score: choices must have shape"):
         policy.score(SMALL, params, CODES)
+
+
+def test_rewards_are_one_for_each_run():
+    """Where there are as many runs as samples, advantages of the runs alone would be spread over the samples."""
+    learner = policy.start(SMALL, seeds=[0, 1])
+    with pytest.raises(ValueError, match=r"gradients: advantages must have shape \(2, 2\), one for each code, got"):
+        policy.gradients(SMALL, learner.params, CODES[:4].view(2, 2, 3), torch.ones(2))
+    with pytest.raises(ValueError, match=r"taught: rewards must have shape \(2,\), one for each run, got \(1,\)"):
+        policy.learn(SMALL, learner, CODES[:2], torch.ones(1))

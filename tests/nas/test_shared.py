@@ -142,6 +142,8 @@ def test_enas_refuses():
         shared.enas(build, _parts(), shared.Plan(), seeds=[0])
     with pytest.raises(ValueError, match=r"enas: plan must keep weights finite, got others in epoch \d from seeds \[0"):
         shared.enas(build, _parts(), replace(HOW, lr=1e200, clip=1e300), seeds=[0, 1])
+    with pytest.raises(ValueError, match=r"batches: parts\.train must hold a batch of 64, got 24 rows"):
+        darts.darts(build, _parts(), darts.Plan(), seeds=[0])
     with pytest.raises(ValueError, match="num_epochs must be an integer >= 1"):
         shared.Plan(num_epochs=0)
     with pytest.raises(ValueError, match="momentum must be a number"):

@@ -20,7 +20,7 @@ def _picked(logits: Tensor, choice: int) -> Tensor:
     return torch.eye(len(logits), dtype=logits.dtype)[choice]
 
 
-def _through_the_child(logits: Tensor, choice: int, reward: float, baseline: float) -> Tensor:
+def _probability_twice(logits: Tensor, choice: int, reward: float, baseline: float) -> Tensor:
     return logits.softmax(0)[choice] * _slope(logits, choice, reward, baseline)
 
 
@@ -31,7 +31,7 @@ def _through_the_child(logits: Tensor, choice: int, reward: float, baseline: flo
         (normal(generator, 4), whole(generator, 0, 3), uniform(generator), uniform(generator)),
     ],
     wrong={
-        "through the child": (_through_the_child,
+        "the probability twice": (_probability_twice,
             "You differentiate reward · p, as if the reward were a loss at the end of a computation. A code is drawn "
             "already with probability p: weigh the gradient of log p by the advantage."),
         "no baseline": (lambda logits, choice, reward, baseline: _slope(logits, choice, reward, 0.0),
