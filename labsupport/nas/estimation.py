@@ -176,7 +176,7 @@ def forecast(x: Tensor, y: Tensor, at: Tensor) -> tuple[Tensor, Tensor]:
 def inherit(children: State, parents: State, *, codes: Sequence[Params], parent_codes: Sequence[Params]) -> State:
     """Children that begin with their parents' weights where both compute the same; the rest is the children's own.
 
-    Members are of `cells.CellNet`, the i-th child of the i-th parent. Shared are the stem, the classifier, and each node
+    Members are of `cells.CellNet`, the i-th child of the i-th parent. Shared are the stem, the classifier, each node
     that reads the same state and applies the same operation.
 
     Args:

@@ -4,8 +4,8 @@
 also picks one of the three trainings whose validation errors are told. Regret is there, in points, the mean error of
 the setting found less the smallest one; on Branin and Hartmann-6, told without noise, the value found less the minimum.
 Nothing is tuned here: constants of the strategies were set on repeats 0 … 19 and 2000 on. After a first look at this
-table TPE's kernels and how the process takes large values were mended, on other repeats, and the table was made anew. A column holds one number for each
-of a case's 20 repeats.
+table TPE's kernels and how the process takes large values were mended, on other repeats, and the table was made anew. A
+column holds one number for each of a case's 20 repeats.
 """
 
 from dataclasses import replace
