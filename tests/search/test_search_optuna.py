@@ -313,6 +313,7 @@ def test_a_trial_is_judged_at_its_first_report_past_a_rung():
 
 
 SCRIPT = """
+import multiprocessing
 import sys
 import optuna
 {imports}
@@ -331,10 +332,19 @@ def objective(trial):
             raise optuna.TrialPruned
     return error
 
-study = optuna.load_study(
-    study_name="script", storage=sys.argv[1], sampler={sampler}, pruner={pruner},
-)
-study.optimize(objective, n_trials=3)
+def work(storage):
+    study = optuna.load_study(study_name="script", storage=storage, sampler={sampler}, pruner={pruner})
+    study.optimize(objective, n_trials=3)
+
+if __name__ == "__main__":
+    shared = "forkserver" in multiprocessing.get_all_start_methods()  # they import once
+    context = multiprocessing.get_context("forkserver" if shared else "spawn")
+    workers = [context.Process(target=work, args=(sys.argv[1],)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    sys.exit(any(worker.exitcode for worker in workers))
 """
 THEIRS = {
     "imports": "",
@@ -348,17 +358,17 @@ OURS = {
 }
 
 
-def test_a_script_runs_in_four_processes_with_sampler_and_pruner_exchanged(tmp_path, monkeypatch):
-    storage = f"sqlite:///{(tmp_path / 'study.db').as_posix()}"
+def test_a_script_runs_in_four_processes_with_sampler_and_pruner_exchanged(tmp_path):
+    storage, script = f"sqlite:///{(tmp_path / 'study.db').as_posix()}", tmp_path / "script.py"
     study = optuna.create_study(study_name="script", storage=storage)
-    monkeypatch.setattr(sys, "argv", ["script.py", storage])
-    exec(SCRIPT.format(**THEIRS), {})
-    command = [sys.executable, "-W", "error", "-c", SCRIPT.format(**OURS), storage]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    workers = [subprocess.Popen(command, cwd=ROOT, env=env, stderr=subprocess.PIPE, text=True) for _ in range(4)]
-    said = [worker.communicate()[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0] * 4, said
-    assert "Warning" not in "".join(said)
+    theirs = {"__name__": "theirs"}
+    exec(SCRIPT.format(**THEIRS), theirs)
+    theirs["work"](storage)
+    script.write_text(SCRIPT.format(**OURS))
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "error", str(script), storage]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert done.returncode == 0 and "Warning" not in done.stderr, done.stderr
     states = [trial.state for trial in study.trials]
     assert len(states) == 15
     assert set(states) == {TrialState.COMPLETE, TrialState.PRUNED}
