@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,13 +17,14 @@ from labsupport.search.space import Categorical, Float, Integer, Params, Space
 
 __all__ = ["design", "design_then", "points", "seen", "share", "snap", "sobol"]
 
+_ABSENT = object()
 SAME = 1e-9  # two points no further apart in any coordinate are one setting
 
 
 def points(space: Space, settings: list[Params]) -> Tensor:
-    """One row for each setting, as `space.to_unit` gives it: (settings, dims) float64 on the CPU."""
-    rows = [spaces.to_unit(space, params) for params in settings]
-    return torch.stack(rows) if rows else torch.zeros(0, len(space.dims), dtype=torch.float64)
+    """One row for each setting, as `space.to_unit` gives it, which must lie in the space: (settings, dims) float64."""
+    columns = [_places(dim, [params.get(name, _ABSENT) for params in settings]) for name, dim in space.dims.items()]
+    return torch.stack(columns, dim=1)
 
 
 def snap(space: Space, at: Tensor) -> tuple[Tensor, Tensor]:
@@ -94,8 +97,20 @@ def design_then(state: State, propose: Callable[[State], Tensor]) -> tuple[Trial
         return None, state
     told = sum(record.value is not None for record in state.records)
     early = len(state.records) < state.options["num_initial"] or told < 2
-    with torch.device("cpu"):  # whatever torch.set_default_device says
+    elsewhere = torch.get_default_device().type != "cpu"
+    with torch.device("cpu") if elsewhere else nullcontext():  # every call is slower inside such a context
         return add(state, design(state) if early else spaces.from_unit(state.space, propose(state)))
+
+
+def _places(dim: spaces.Dimension, values: list[Any]) -> Tensor:
+    """Where values lie in the unit interval: (values,); ½ where there is none."""
+    if isinstance(dim, Categorical):
+        at = {choice: (place + 0.5) / len(dim.choices) for place, choice in enumerate(dim.choices)}
+        return torch.tensor([at.get(value, 0.5) for value in values], dtype=torch.float64)
+    start, end = spaces.ends(dim)
+    numbers = torch.tensor([math.nan if value is _ABSENT else value for value in values], dtype=torch.float64)
+    numbers = numbers.log() if dim.log else numbers
+    return ((numbers - start) / (end - start)).nan_to_num(0.5) if start < end else torch.full_like(numbers, 0.5)
 
 
 def _snapped(dim: spaces.Dimension, column: Tensor) -> Tensor:

@@ -85,6 +85,14 @@ def test_snap_is_the_way_to_a_setting_and_back_for_many_points_at_once():
     assert torch.allclose(again, snapped, rtol=0, atol=1e-12)
 
 
+def test_points_are_those_of_to_unit_also_where_none_is_a_choice():
+    where = Space({**MIXED.dims, "clip": Categorical((0.5, None, "auto"))}, {**MIXED.when, "clip": ("kind", ("sgd",))})
+    settings = [space.sample(where, generator=seeded(i)) for i in range(60)]
+    rows = torch.stack([space.to_unit(where, setting) for setting in settings])
+    assert torch.allclose(cube.points(where, settings), rows, rtol=0, atol=1e-12)
+    assert cube.points(where, []).shape == (0, 10)
+
+
 @pytest.mark.parametrize("dim", [Integer(2, 6), Integer(1, 9, log=True), Integer(7, 7)])
 def test_the_shares_of_integers_tile_the_unit_interval(dim):
     where = Space({"a": dim})
