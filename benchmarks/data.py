@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from benchmarks.timing import Row, at_least, at_most, barred, compare, quick, timed
+from benchmarks.timing import Row, at_least, at_most, barred, compare, one_thread, quick, timed
 from labsupport import data
 
 __all__ = ["rows"]
@@ -22,12 +22,8 @@ SIDE = 28
 
 
 def rows() -> Iterator[Row]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield from drawing()
-    finally:
-        torch.set_num_threads(threads)
 
 
 @barred({

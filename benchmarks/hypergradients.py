@@ -23,7 +23,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from benchmarks.timing import HERE, Row, at_least, at_most, barred, cold, compare, measured, quick, seconds
+from benchmarks.timing import HERE, Row, at_least, at_most, barred, cold, compare, measured, one_thread, quick, seconds
 from labsupport import data, models
 from labsupport import hypergradients as hg
 from labsupport.hypergradients import backward, reversible
@@ -39,9 +39,7 @@ METHODS = {
 
 
 def rows() -> Iterator[Row]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield from products()
         yield from ways_back()
         yield from wide()
@@ -50,8 +48,6 @@ def rows() -> Iterator[Row]:
         yield from peer()
         if not quick():
             yield from first_calls()
-    finally:
-        torch.set_num_threads(threads)
 
 
 def made(num_steps: int, momentum: float = 0.1, *, dtype: torch.dtype = torch.float32, split: data.Split | None = None):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from benchmarks.timing import Row, at_least, at_most, barred, cold, compare, measured, quick, unmeasured
+from benchmarks.timing import Row, at_least, at_most, barred, cold, compare, measured, one_thread, quick, unmeasured
 from labsupport import data, models
 from labsupport.landscape import curvature
 
@@ -31,17 +31,13 @@ ENOUGH = 1e-10
 
 
 def rows() -> Iterator[Row]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield from top_ten()
         yield from top_five()
         yield from spectrum()
         yield from traces()
         if not quick():
             yield from first_calls()
-    finally:
-        torch.set_num_threads(threads)
 
 
 @barred({

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks import peers
-from benchmarks.timing import Row, at_least, barred, compare, measured, seconds
+from benchmarks.timing import Row, at_least, barred, compare, measured, one_thread, seconds
 from benchmarks.torch_population import Job, functional, tight
 from labsupport import data, optimizers, population
 from labsupport.nas import cells, controller, evolution
@@ -30,8 +30,7 @@ JOB = Job(MEMBERS, batch_size=64)
 
 
 def rows() -> Iterator[Row]:
-    torch.set_num_threads(1)
-    with peers.one_core():
+    with one_thread(), peers.one_core():
         split = _digits()
         yield from one_cell(split)
         yield from different_cells(split)

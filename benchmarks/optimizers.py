@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.func import vmap
 from torch.utils._pytree import tree_map
 
-from benchmarks.timing import Row, at_least, barred, cold, compare, quick, seconds
+from benchmarks.timing import Row, at_least, barred, cold, compare, one_thread, quick, seconds
 from labsupport import models, optimizers
 from labsupport.population.updates import Layout, update
 
@@ -42,16 +42,12 @@ DRESSED = {(name, sizes): f"adapter, {name}, {'-'.join(map(str, sizes))}"
 
 
 def rows() -> Iterator[Row]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield from own_rates()
         yield from equal_settings()
         yield from adapter()
         if not quick():
             yield from first_calls()
-    finally:
-        torch.set_num_threads(before)
 
 
 @barred({what: at_least(10) for what in OWN.values()})

@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from benchmarks.pruning_cuts import edits, forwards, masked_populations
-from benchmarks.timing import Row, at_least, barred, compare, quick, unmeasured
+from benchmarks.timing import Row, at_least, barred, compare, one_thread, quick, unmeasured
 from labsupport import data, models
 from labsupport.pruning import diversity, edges, nodes
 
@@ -25,17 +25,13 @@ __all__ = ["rows"]
 
 
 def rows() -> Iterator[Row]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield from ablations()
         yield from draws()
         yield from inverses()
         yield from edits()
         yield from forwards()
         yield from masked_populations()
-    finally:
-        torch.set_num_threads(threads)
 
 
 @barred({

@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from benchmarks.search_samplers import proposals, regrets
-from benchmarks.timing import Row, at_least, at_most, barred, clocked, measured, quick, unmeasured
+from benchmarks.timing import Row, at_least, at_most, barred, clocked, measured, one_thread, quick, unmeasured
 from labsupport.search import contract, random_search
 from labsupport.search.run import RunPlan, processes, run
 from labsupport.search.space import Categorical, Float, Integer, Space
@@ -33,12 +31,8 @@ SPACE = Space({"lr": Float(1e-5, 1, log=True), "layers": Integer(1, 3), "norm": 
 
 def rows() -> Iterator[Row]:
     yield from overheads()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield from proposals()
-    finally:
-        torch.set_num_threads(threads)
     yield from regrets()
 
 

@@ -29,6 +29,7 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial, wraps
 from pathlib import Path
@@ -38,7 +39,7 @@ import torch
 
 __all__ = [
     "Bar", "Row", "at_least", "at_most", "barred", "clocked", "cold", "compare", "machine", "machine_key", "main",
-    "measured", "quick", "report", "seconds", "timed", "unmeasured",
+    "measured", "one_thread", "quick", "report", "seconds", "timed", "unmeasured",
 ]  # fmt: skip
 
 HERE = Path(__file__).resolve().parent
@@ -96,6 +97,17 @@ class Row:
             return False
         _, median, _ = self.ratio if self.ratio is not None else self.ours
         return median >= self.bar if self.better == "higher" else median <= self.bar
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Lets torch compute in one thread, and afterwards in as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def quick() -> bool:
